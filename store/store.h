@@ -149,7 +149,8 @@ struct store_cred {
  * directory is set-group-ID too.
  *
  * Return: 0; -EEXIST; -ENOTDIR; -ENAMETOOLONG; -EINVAL for a name that cannot
- *         be one (a directory `%=`, NUL, '/'); -EPERM in a STORE_TYPED;
+ *         be one (a directory `%=`, NUL, '/'); -EPERM in a STORE_TYPED, or
+ *         for `.ctl` in a root;
  *         -ENOSPC over max_memory; -ENOENT if @dir is unlinked.
  */
 MUST_CHECK int store_create(struct store *st, uint64_t dir, struct span name,
