@@ -165,8 +165,15 @@ static void copy_swapped(char *to, const char *from, size_t len)
 		     flip;
 		memcpy(to + i, &v, sizeof(v));
 	}
-	for (; i < len; i++)
-		to[i] = from[i] == '/' ? ':' : from[i] == ':' ? '/' : from[i];
+	for (; i < len; i++) {
+		char c = from[i];
+
+		if (c == '/')
+			c = ':';
+		else if (c == ':')
+			c = '/';
+		to[i] = c;
+	}
 }
 
 static void copy(char *to, const char *from, size_t len, char sep)

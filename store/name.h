@@ -23,8 +23,12 @@
  *               text that reads as a stuffed token gets one more. So `100%`,
  *               `foo%20bar` and `%41` stay themselves.
  *   long names  A segment of more than NAME_MAX_BYTES encoded bytes is cut
- *               into components that end in `%+` and a last one; see name.c
- *               for the rule and why it stays bijective.
+ *               into components of NAME_MAX_BYTES that end in `%+` and a last
+ *               one of at least 3 bytes; see name.c for the proof that it
+ *               stays bijective and for what becomes of names that look cut
+ *               but are not.
+ *   prefixes    The path of a key that is another's prefix, up to a separator,
+ *               is a prefix of that one's path, up to a '/'.
  *
  * Paths here are relative to the root of a database: components joined by
  * '/', no leading and no trailing slash.
@@ -53,7 +57,8 @@ size_t name_encode(struct span key, char sep, char *path);
  * @path:      as described above; from name_encode() or made of the names that
  *             a mount was asked for
  * @sep:       '/' or ':'
- * @key:       at least path.len bytes
+ * @key:       at least path.len bytes, not overlapping @path; also written to
+ *             on failure
  * @ret_len:   set on success: length of the key
  * @ret_value: set on success: the path ends in `%=`, so the key is the one
  *             that its directory stands for; may be NULL
@@ -81,8 +86,10 @@ static inline bool name_is_value(struct span name)
  *
  * As one segment of a key (there is no root and no `%=` inside a collection),
  * and '/' is `%2F`. A name that would be over NAME_MAX_BYTES is cut at a token
- * boundary and ends in `%+` and 16 hex digits of XXH3-64 of the member; such
- * names find their member by listing, not by decoding.
+ * boundary and ends in `%+` and 16 hex digits of XXH3-64 of the member, and so
+ * is one that would read as such a name (253 bytes or more, the same end). Cut
+ * names find their member by listing, not by decoding; all others are told
+ * apart by name.
  * Return: the length of the name, 1..NAME_MAX_BYTES.
  */
 size_t name_encode_member(struct span member, char *name);

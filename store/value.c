@@ -28,9 +28,10 @@
 #include <stdbool.h>
 #include <string.h>
 
+#define CHUNKED UINT32_MAX /* flat_len of the chunked form */
+
 enum {
-	CHUNKED = UINT32_MAX, /* flat_len of the chunked form */
-	TABLE_MIN = 4,
+	TABLE_MIN = 4, /* chunks a table has room for at first */
 };
 
 /* More chunks than any machine has memory for; keeps the arithmetic in 32
@@ -344,8 +345,10 @@ int value_new(struct mem *m, const void *data, uint64_t len, struct value **ret)
 		r = value_write(m, &v, 0, data, len);
 	else
 		r = value_truncate(m, &v, len);
-	if (r < 0)
+	if (r < 0) {
+		value_unref(m, v);
 		return r;
+	}
 	*ret = v;
 	return 0;
 }

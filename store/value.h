@@ -86,6 +86,6 @@ MUST_CHECK int value_append(struct mem *m, struct value **v, const void *data,
 
 /**
  * value_truncate() - cut, or extend with a hole
- * Return: 0; -ENOMEM, and then nothing has changed.
+ * Return: 0; -ENOMEM or -EFBIG, and then nothing has changed.
  */
 MUST_CHECK int value_truncate(struct mem *m, struct value **v, uint64_t size);
