@@ -175,8 +175,15 @@ static int fill_key(struct store *st, uint32_t idx,
 	return 0;
 }
 
+/* Where a key goes: found ahead of time, so that the memory is at hand. */
+struct place {
+	uint32_t dir;
+	struct span name; /* in st->load.path */
+	uint64_t hash;
+};
+
 /* Makes the key's node. Its value is still the caller's. */
-static int new_key(struct store *st, uint32_t dir, struct span name,
+static int new_key(struct store *st, const struct place *at,
 		   const struct store_item *item, uint32_t *ret)
 {
 	uint32_t idx = node_new(st, item->type);
@@ -186,7 +193,7 @@ static int new_key(struct store *st, uint32_t dir, struct span name,
 		return -ENOMEM;
 	r = fill_key(st, idx, item);
 	if (r == 0)
-		r = node_link(st, idx, dir, name);
+		r = node_link_at(st, idx, at->dir, at->name, at->hash);
 	if (r < 0) {
 		node_discard(st, idx);
 		return r;
@@ -201,54 +208,121 @@ static int new_key(struct store *st, uint32_t dir, struct span name,
 	return 0;
 }
 
-static int put(struct store *st, uint32_t db, struct span key,
-	       const struct store_item *item, uint64_t *ret_ino)
+static void set_place(struct place *at, uint32_t dir, struct span name)
 {
-	struct load_cache *c = &st->load;
+	at->dir = dir;
+	at->name = name;
+	at->hash = node_hash(dir, name);
+}
+
+/* Finds (or makes) the directory of a key whose path is put at @path. */
+static int locate(struct store *st, const struct store_put *put, char *path,
+		  struct place *ret, size_t *ret_len)
+{
 	struct span dir_path, name;
-	uint32_t dir, idx;
-	size_t len;
+	uint32_t dir;
 	int r;
 
-	if (db >= STORE_N_DBS_MAX)
+	if (put->db >= STORE_N_DBS_MAX)
 		return -EINVAL;
-	r = reserve(st, &c->path, &c->cap, name_encode_bound(key.len));
+	*ret_len = name_encode(put->key, st->opt.sep, path);
+	split_last(span_of(path, *ret_len), &dir_path, &name);
+	r = find_dir(st, put->db, dir_path, &dir);
 	if (r < 0)
 		return r;
-	len = name_encode(key, st->opt.sep, c->path);
-	split_last(span_of(c->path, len), &dir_path, &name);
-	r = find_dir(st, db, dir_path, &dir);
-	if (r < 0)
-		return r;
-	idx = node_child(st, dir, name);
+	set_place(ret, dir, name);
+	table_prefetch(&st->table, ret->hash);
+	return 0;
+}
+
+static int insert(struct store *st, struct store_put *put, struct place *at)
+{
+	uint32_t idx = node_child_at(st, at->dir, at->name, at->hash);
+	int r;
+
 	if (idx && node_at(st, idx)->type == STORE_DIR) {
-		dir = idx;
-		name = VALUE_NAME;
-		idx = node_child(st, dir, name);
+		set_place(at, idx, VALUE_NAME);
+		idx = node_child_at(st, at->dir, at->name, at->hash);
 	}
 	if (idx)
 		return -EEXIST;
-	r = new_key(st, dir, name, item, &idx);
+	r = new_key(st, at, &put->item, &idx);
 	if (r < 0)
 		return r;
-	node_at(st, idx)->value = item->value;
-	if (ret_ino)
-		*ret_ino = node_ino(st, idx);
+	node_at(st, idx)->value = put->item.value;
+	put->ret_ino = node_ino(st, idx);
 	return 0;
+}
+
+enum {
+	GROUP = 16
+}; /* keys located before the first is inserted */
+
+/* Adds up to GROUP keys. *done counts those that are in. */
+static int put_group(struct store *st, struct store_put *v, size_t n,
+		     size_t *done)
+{
+	struct load_cache *c = &st->load;
+	struct place at[GROUP];
+	size_t need = 0, len, i;
+	char *path;
+	int r;
+
+	for (i = 0; i < n; i++)
+		need += name_encode_bound(v[i].key.len);
+	r = reserve(st, &c->path, &c->cap, need);
+	path = c->path;
+	for (i = 0; i < n && r == 0; i++) {
+		r = locate(st, &v[i], path, &at[i], &len);
+		path += len;
+	}
+	/* What was located before a failure is still good. */
+	n = r < 0 && i ? i - 1 : i;
+	for (i = 0; i < n; i++) {
+		int q = insert(st, &v[i], &at[i]);
+
+		if (q < 0)
+			return q;
+		++*done;
+	}
+	return r;
+}
+
+int store_put_many(struct store *st, struct store_put *v, size_t n,
+		   size_t *ret_done)
+{
+	size_t done = 0;
+	int r = 0;
+
+	LOCKED(st);
+	while (done < n && r == 0)
+		r = put_group(st, v + done, MIN(n - done, (size_t)GROUP),
+			      &done);
+	for (size_t i = done; i < n; i++)
+		value_unref(&st->mem, v[i].item.value);
+	*ret_done = done;
+	return r;
 }
 
 int store_put(struct store *st, uint32_t db, struct span key,
 	      const struct store_item *item, uint64_t *ret_ino)
 {
+	struct store_put put = { .db = db, .key = key, .item = *item };
+	size_t done;
 	int r;
 
-	assert(item->type == STORE_FILE || item->type == STORE_TYPED ||
-	       item->type == STORE_OPAQUE);
-	LOCKED(st);
-	r = put(st, db, key, item, ret_ino);
-	if (r < 0)
-		value_unref(&st->mem, item->value);
+	r = store_put_many(st, &put, 1, &done);
+	if (r == 0 && ret_ino)
+		*ret_ino = put.ret_ino;
 	return r;
+}
+
+void store_reserve(struct store *st, uint64_t n)
+{
+	LOCKED(st);
+	/* Without the memory the index grows as it always does. */
+	if (table_reserve(&st->table, n) < 0)
+		return;
 }
 
 void store_put_mtime(struct store *st, uint64_t ino, int64_t mtime_ns)

@@ -13,7 +13,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-static uint64_t hash_name(uint32_t parent, struct span name)
+uint64_t node_hash(uint32_t parent, struct span name)
 {
 	return XXH3_64bits_withSeed(name.ptr, name.len, parent);
 }
@@ -21,7 +21,7 @@ static uint64_t hash_name(uint32_t parent, struct span name)
 /* For the table: the hash of a linked node. */
 static uint64_t hash_of_node(const struct node *n)
 {
-	return hash_name(n->parent, node_name(n));
+	return node_hash(n->parent, node_name(n));
 }
 
 uint32_t node_resolve(const struct store *st, uint64_t ino)
@@ -339,11 +339,17 @@ static bool is_child(const void *key, uint32_t idx)
 	return n->parent == k->parent && span_eq(node_name(n), k->name);
 }
 
-uint32_t node_child(const struct store *st, uint32_t dir, struct span name)
+uint32_t node_child_at(const struct store *st, uint32_t dir, struct span name,
+		       uint64_t hash)
 {
 	struct child_key key = { st, dir, name };
 
-	return table_find(&st->table, hash_name(dir, name), is_child, &key);
+	return table_find(&st->table, hash, is_child, &key);
+}
+
+uint32_t node_child(const struct store *st, uint32_t dir, struct span name)
+{
+	return node_child_at(st, dir, name, node_hash(dir, name));
 }
 
 static int set_name(struct store *st, struct node *n, struct span name)
@@ -383,6 +389,12 @@ static void set_pos(struct node *n, uint64_t pos)
 
 int node_link(struct store *st, uint32_t idx, uint32_t dir, struct span name)
 {
+	return node_link_at(st, idx, dir, name, node_hash(dir, name));
+}
+
+int node_link_at(struct store *st, uint32_t idx, uint32_t dir, struct span name,
+		 uint64_t hash)
+{
 	struct node *n = node_at(st, idx);
 	struct dir *d = node_entries(st, node_at(st, dir));
 	uint64_t pos;
@@ -397,7 +409,7 @@ int node_link(struct store *st, uint32_t idx, uint32_t dir, struct span name)
 		goto undo_name;
 	n->parent = dir;
 	set_pos(n, pos);
-	r = table_insert(&st->table, hash_of_node(n), idx);
+	r = table_insert(&st->table, hash, idx);
 	if (r < 0)
 		goto undo_dir;
 	n->orphan = false;

@@ -186,6 +186,13 @@ uint32_t node_child(const struct store *st, uint32_t dir, struct span name);
 MUST_CHECK int node_link(struct store *st, uint32_t idx, uint32_t dir,
 			 struct span name);
 
+/* The same two for a caller that hashes ahead, to have the memory at hand. */
+uint64_t node_hash(uint32_t dir, struct span name);
+uint32_t node_child_at(const struct store *st, uint32_t dir, struct span name,
+		       uint64_t hash);
+MUST_CHECK int node_link_at(struct store *st, uint32_t idx, uint32_t dir,
+			    struct span name, uint64_t hash);
+
 /**
  * node_move() - give a linked node another name, which is free
  * Return: 0; -ENOMEM, and it is as before.

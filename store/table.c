@@ -99,6 +99,31 @@ int table_init(struct table *t, struct mem *mem,
 	return ensure_bucket(t, 0);
 }
 
+int table_reserve(struct table *t, uint64_t n)
+{
+	uint64_t buckets = n / TABLE_LOAD;
+	uint32_t bits = BITS_MIN;
+
+	if (t->n || buckets <= UINT64_C(1) << t->bits)
+		return 0;
+	buckets = MIN(buckets, UINT64_C(1) << 31);
+	while (UINT64_C(2) << bits <= buckets)
+		bits++;
+	for (uint64_t b = 0; b < buckets; b += SEG_BUCKETS)
+		if (ensure_bucket(t, (uint32_t)b) < 0)
+			return -ENOMEM;
+	if (ensure_bucket(t, (uint32_t)(buckets - 1)) < 0)
+		return -ENOMEM;
+	t->bits = bits;
+	t->split = (uint32_t)(buckets - (UINT64_C(1) << bits));
+	return 0;
+}
+
+void table_prefetch(const struct table *t, uint64_t hash)
+{
+	__builtin_prefetch(at(t, bucket_of(t, hash)), 1);
+}
+
 void table_fini(struct table *t)
 {
 	for (uint32_t i = 0; i < t->n_seg; i++)

@@ -50,6 +50,16 @@ MUST_CHECK int table_init(struct table *t, struct mem *mem,
 void table_fini(struct table *t);
 
 /**
+ * table_reserve() - make an empty table as large as @n entries will make it
+ * So that filling it splits nothing. A table that is not empty stays as it is.
+ * Return: 0; -ENOMEM, and it has its old size.
+ */
+MUST_CHECK int table_reserve(struct table *t, uint64_t n);
+
+/* Brings the memory that table_find() and table_insert() will need closer. */
+void table_prefetch(const struct table *t, uint64_t hash);
+
+/**
  * table_find() - find an index by its hash
  * @match: asked for each candidate (its hash is very likely right)
  * Return: the index for which @match said true; 0 if there is none.
