@@ -10,12 +10,13 @@
 
 /*
  * keyfs.conf: Redis' directive names, syntax, defaults and meaning; just the
- * directives keyfs has. One table in conf.c holds them all: name, default,
+ * directives keyfs has. One table in conf_parse.c has them all: name, default,
  * whether it can be changed at run time, parse, print and help text.
  *
  * Thread-safety: a struct conf has a lock of its own.
  */
 #define CONF_FILE_NAME "keyfs.conf"
+#define CONF_TMP_NAME  "temp-keyfs.conf" /* while it is being replaced */
 
 struct conf;
 
@@ -26,9 +27,9 @@ struct conf_values {
 	char dbfilename[256];
 	bool rdbcompression, rdbchecksum, rdb_save_incremental_fsync;
 	bool stop_writes_on_bgsave_error;
-	uint64_t maxmemory;	     /* bytes, 0: none */
-	uint64_t proto_max_bulk_len; /* largest value, bytes; 512mb */
-	uint64_t snapshot_memory_limit; /* bytes of images; 0: none. keyfs' own */
+	uint64_t maxmemory;		/* bytes, 0: none */
+	uint64_t proto_max_bulk_len;	/* largest value, bytes; 512mb */
+	uint64_t snapshot_memory_limit; /* bytes, 0: none; keyfs' own */
 	enum log_level loglevel;
 };
 
@@ -62,7 +63,9 @@ bool conf_is_mutable(int i);
  * @buf: at least CONF_VALUE_MAX bytes
  * Return: its length.
  */
-enum { CONF_VALUE_MAX = 512 };
+enum {
+	CONF_VALUE_MAX = 1024
+};
 size_t conf_print(struct conf *c, int i, char *buf);
 
 /**

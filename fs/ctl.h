@@ -22,7 +22,11 @@
  *       since these attributes are never cached), and ctl_read() serves that
  *       rendering. A rendering is replaced only when the text has changed and,
  *       for what changes all the time (info), when it is older than 100 ms;
- *       such files are padded to a constant size.
+ *       such files are padded to a constant size. The mtime grows with each
+ *       change and each write, so the kernel drops the pages it has; neither
+ *       attributes nor names may be cached by it (timeout 0), but for
+ *       ctl_is_immutable(). The size of digest is known before its text is: it
+ *       is computed when it is read.
  *   C3  Nothing here blocks the caller: what takes time (saving, the digest,
  *       reading the dump, writing keyfs.conf) is done by job threads, which
  *       then complete the operation.
@@ -44,22 +48,26 @@ struct ctl_fs_figures {
 };
 
 struct ctl_options {
-	struct store *st;	/* all borrowed */
+	struct store *st; /* all borrowed */
 	struct persist *p;
 	struct conf *conf;
 	const char *version, *datadir, *mountpoint;
 	uint32_t owner_uid, owner_gid; /* the mounting user */
 	void (*figures)(void *arg, struct ctl_fs_figures *ret);
-	/* Tells the kernel that something shown has changed: drop what is
-	 * cached for the inode and, if name is given, the name in parent. */
-	void (*invalidate)(void *arg, uint64_t ino, uint64_t parent,
-			   const char *name);
+	/* Puts settings in force that were written through config/. Called
+	 * from a job thread, one at a time, without any lock of ctl's. */
+	void (*apply)(void *arg, const struct conf_values *v);
 	void *arg;
 };
 
 MUST_CHECK int ctl_new(const struct ctl_options *opt, struct ctl **ret);
 
-/* Ends the jobs: pending operations are completed with -EINTR. */
+/**
+ * ctl_free() - complete what is pending with -EINTR and end the jobs
+ * To be called when no request can come any more and before persist_close():
+ * a save that was asked for here goes on and may end later. NULL is allowed.
+ * Context: waits for the jobs under way (a digest, a read of the disk).
+ */
 void ctl_free(struct ctl *c);
 
 static inline bool ctl_owns(uint64_t ino)
@@ -82,14 +90,15 @@ MUST_CHECK int ctl_readdir(struct ctl *c, uint64_t dir, uint64_t cookie,
  * the rest. */
 bool ctl_is_immutable(struct ctl *c, uint64_t ino);
 
-/* One read or write under way. Allocated by the caller, who keeps it until
- * done() has been called: exactly once, inline or from another thread. */
+/* One read or write under way. Allocated by the caller, zeroed but for done and
+ * arg, and kept until done() has been called: exactly once, inline or from
+ * another thread, and without any lock held. */
 struct ctl_op {
 	/* read: result is the length of data, which is valid during the call;
 	 * write: result is the length taken. Both: -errno on failure. */
 	void (*done)(struct ctl_op *op, ssize_t result, const void *data);
 	void *arg; /* the caller's */
-	void *job; /* ctl's own */
+	void *job; /* ctl's own; NULL at first */
 };
 
 /* Reads a file. The permission bits have been checked by the kernel; that the
@@ -104,7 +113,9 @@ void ctl_write(struct ctl *c, uint64_t ino, const void *data, size_t len,
 /**
  * ctl_interrupt() - the caller of an operation got a signal
  * If it is still waiting it is completed with -EINTR; what it started (a save)
- * goes on. Harmless if it is done already, as long as @op still exists.
+ * goes on. An interrupt that comes before ctl_read() or ctl_write() keeps them
+ * from starting what would wait. Harmless if it is done already, as long as @op
+ * still exists.
  */
 void ctl_interrupt(struct ctl *c, struct ctl_op *op);
 

@@ -18,11 +18,21 @@
  * Thread-safety: log_msg() from any thread; the others from main.c, or, for
  * log_set_level(), from any thread.
  */
-enum log_level { LOG_LV_ERROR, LOG_LV_WARNING, LOG_LV_INFO, LOG_LV_VERBOSE,
-		 LOG_LV_DEBUG };
+enum log_level {
+	LOG_LV_ERROR,
+	LOG_LV_WARNING,
+	LOG_LV_INFO,
+	LOG_LV_VERBOSE,
+	LOG_LV_DEBUG
+};
 
 /* Whether messages go to syslog from now on (else to stderr). */
 void log_to_syslog(int on);
+
+/* What lines on stderr start with: time and level (the default, for -f), or,
+ * while a command that will detach still talks to its user, `keyfs: `. */
+void log_set_plain(int on);
+
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
 
