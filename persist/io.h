@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
+#include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -26,8 +28,10 @@ struct io {
 	int (*fstat)(void *ctx, int fd, struct stat *st);
 	int (*fsync)(void *ctx, int fd);
 	int (*fdatasync)(void *ctx, int fd);
-	/* Starts write-out of a range (and waits for what was under way); only
-	 * a hint: failure is not an error. */
+	/* Starts write-out of [off, off + len) and waits for that of the same
+	 * length before it. A hint, but for one thing: the kernel reports a
+	 * failed write-out once per descriptor, so fsync() will not tell of
+	 * what was told here. io_writeout_failed() says which results count. */
 	int (*sync_range)(void *ctx, int fd, off_t off, off_t len);
 	int (*ftruncate)(void *ctx, int fd, off_t len);
 	int (*renameat)(void *ctx, int dirfd, const char *from, const char *to);
@@ -45,6 +49,13 @@ extern const struct io io_system;
  */
 MUST_CHECK int io_write_full(const struct io *io, int fd, const void *buf,
 			     size_t len);
+
+/* True if a result of sync_range() means that data did not reach the disk; the
+ * others say that the file or the kernel does not know the call. */
+static inline bool io_writeout_failed(int r)
+{
+	return r == -EIO || r == -ENOSPC || r == -EDQUOT;
+}
 
 /**
  * io_replace() - replace a small file: all of it or nothing, durably

@@ -19,9 +19,15 @@
  */
 struct persist;
 
-enum persist_level { PERSIST_ERROR, PERSIST_WARNING, PERSIST_INFO };
+enum persist_level {
+	PERSIST_ERROR,
+	PERSIST_WARNING,
+	PERSIST_INFO
+};
 
-enum { PERSIST_SAVE_POINTS_MAX = 16 };
+enum {
+	PERSIST_SAVE_POINTS_MAX = 16
+};
 
 struct persist_save_point {
 	int64_t seconds;
@@ -101,8 +107,7 @@ void persist_cron(struct persist *p);
  * Context: blocks until a running save has ended, then for one pass.
  * Return: as rdb_digest().
  */
-MUST_CHECK int persist_digest(struct persist *p,
-			      char hex[RDB_DIGEST_HEX + 1]);
+MUST_CHECK int persist_digest(struct persist *p, char hex[RDB_DIGEST_HEX + 1]);
 
 void persist_set_save_points(struct persist *p,
 			     const struct persist_save_point *v, int n);
@@ -113,21 +118,22 @@ void persist_set_stop_writes(struct persist *p, bool on);
 /* State and history, for INFO and the control files. */
 struct persist_status {
 	bool running;
-	bool scheduled;	 /* another one follows the running one */
-	double progress; /* 0..1 */
+	bool scheduled;		     /* another one follows the running one */
+	double progress;	     /* 0..1 */
 	uint64_t changes_since_save; /* rdb_changes_since_last_save */
-	int64_t last_save_s;	/* unix time of the last good save; start-up's
+	int64_t last_save_s;  /* unix time of the last good save; start-up's
 				 * time before the first */
-	int last_result;	/* 0 or -errno of the last one that ended */
-	char last_error[160];	/* clause for people if last_result != 0 */
-	int64_t last_end_ms;	/* unix time the last one ended; 0: none yet */
+	int last_result;      /* 0 or -errno of the last one that ended */
+	char last_error[160]; /* clause for people if last_result != 0 */
+	int64_t last_end_ms;  /* unix time the last one ended; 0: none yet */
 	int64_t last_duration_ms; /* -1: none yet */
 	uint64_t last_keys, last_bytes;
 	int64_t current_start_ms; /* of the running one; 0: none */
-	uint64_t current_keys, current_total; /* keys written, keys at the cut */
-	uint64_t n_saves;	/* good ones */
+	uint64_t current_keys,
+		current_total;	  /* keys written, keys at the cut */
+	uint64_t n_saves;	  /* good ones */
 	uint64_t last_view_bytes; /* most extra memory of the last one */
-	uint64_t serial;	/* grows whenever dump.rdb is replaced */
+	uint64_t serial;	  /* grows whenever dump.rdb is replaced */
 	struct rdb_load_stats load;
 	int64_t load_ms;
 };
