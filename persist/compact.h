@@ -32,12 +32,12 @@ struct compact_item {
 
 struct compact {
 	const uint8_t *p, *end; /* next entry; the last byte, or the end */
-	uint64_t announced; /* elements; COMPACT_UNCOUNTED: not said */
-	uint64_t n;	    /* elements delivered */
-	int64_t previous;   /* intset: the last integer */
-	uint32_t width;	    /* intset: bytes per integer */
-	uint32_t entry_len; /* ziplist: bytes of the previous entry */
-	uint32_t tail;	    /* ziplist: announced offset of the last entry */
+	uint64_t announced;	/* elements; COMPACT_UNCOUNTED: not said */
+	uint64_t n;		/* elements delivered */
+	int64_t previous;	/* intset: the last integer */
+	uint32_t width;		/* intset: bytes per integer */
+	uint32_t entry_len;	/* ziplist: bytes of the previous entry */
+	uint32_t tail; /* ziplist: announced offset of the last entry */
 	const uint8_t *start;
 	enum compact_form form;
 	const char *why; /* clause after -EBADMSG: "has no end byte", ... */

@@ -26,7 +26,7 @@
 
 enum {
 	FACTS_PATH_PREFIX = '/', /* of a field that stands for a path */
-	FACTS_MAX_LEN = 96, /* m7777 u.. g.. t.. a.. d l is 79 at most */
+	FACTS_MAX_LEN = 96,	 /* m7777 u.. g.. t.. a.. d l is 79 at most */
 	FACTS_KEY_MAX = 32,
 };
 

@@ -18,7 +18,7 @@ struct facts_load {
 		uint8_t type;
 		void *bytes; /* the payload in one piece */
 		size_t len;
-	} *v;
+	} * v;
 	size_t n;
 };
 

@@ -94,7 +94,9 @@ int in_fail(struct in *in, int code, uint64_t offset, const char *fmt, ...)
 int in_damaged(struct in *in, uint64_t offset, const char *thing,
 	       const char *fmt, ...) PRINTF_LIKE(4, 5);
 
-enum { IN_ESCAPED_MAX = 72 };
+enum {
+	IN_ESCAPED_MAX = 72
+};
 
 /* @s in a form for messages, escaped and cut; buf has IN_ESCAPED_MAX bytes.
  * Return: buf. */
@@ -111,8 +113,7 @@ MUST_CHECK int in_refill(struct in *in, size_t n, const char *thing);
  * @thing: what they are, for the message if the file ends before
  * Return: 0; -EBADMSG; -errno of a failed read.
  */
-MUST_CHECK static inline int in_need(struct in *in, size_t n,
-				     const char *thing)
+MUST_CHECK static inline int in_need(struct in *in, size_t n, const char *thing)
 {
 	if (LIKELY((size_t)(in->end - in->p) >= n))
 		return 0;

@@ -15,7 +15,9 @@
  *
  * Thread-safety: one thread calls; the inserting thread is the queue's own.
  */
-enum { LOAD_RUN_MAX = 512 };
+enum {
+	LOAD_RUN_MAX = 512
+};
 
 struct load_queue;
 

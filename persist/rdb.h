@@ -77,18 +77,19 @@ struct rdb_extras {
 		bool after_keys; /* where it stood */
 		uint8_t *bytes;	 /* what follows the opcode, verbatim */
 		size_t len;
-	} *v;
+	} * v;
 	size_t n;
 };
 void rdb_extras_fini(struct rdb_extras *x);
 
 struct rdb_load_stats {
-	uint64_t keys;	  /* put into the store */
-	uint64_t expired; /* left out: their deadline had passed */
+	uint64_t keys;		/* put into the store */
+	uint64_t expired;	/* left out: their deadline had passed */
 	uint64_t empty_skipped; /* empty collections, as Redis skips them */
-	uint64_t field_ttls_dropped; /* hashes of 7.4 that lost field deadlines */
+	uint64_t
+		field_ttls_dropped; /* hashes of 7.4 that lost field deadlines */
 	int version;
-	int64_t ctime_s;  /* AUX ctime; 0 if absent */
+	int64_t ctime_s; /* AUX ctime; 0 if absent */
 };
 
 /**
@@ -137,11 +138,11 @@ MUST_CHECK int rdb_load_bytes(struct span bytes, struct store *st,
 			      struct rdb_error *err);
 
 struct rdb_save_options {
-	bool compress;	/* rdbcompression: LZF, as Redis does */
-	bool checksum;	/* rdbchecksum: else 0 is written */
+	bool compress;	       /* rdbcompression: LZF, as Redis does */
+	bool checksum;	       /* rdbchecksum: else 0 is written */
 	bool incremental_sync; /* rdb-save-incremental-fsync */
-	uint64_t used_memory; /* for the used-mem AUX field */
-	bool aof_base;	/* for the aof-base AUX field */
+	uint64_t used_memory;  /* for the used-mem AUX field */
+	bool aof_base;	       /* for the aof-base AUX field */
 };
 
 struct rdb_save_stats {
@@ -178,8 +179,14 @@ MUST_CHECK int rdb_save(const struct io *io, int dirfd, const char *name,
 /* --- collections ------------------------------------------------------ */
 
 enum rdb_kind {
-	RDB_KIND_STRING, RDB_KIND_LIST, RDB_KIND_SET, RDB_KIND_ZSET,
-	RDB_KIND_HASH, RDB_KIND_STREAM, RDB_KIND_MODULE, RDB_KIND_UNKNOWN,
+	RDB_KIND_STRING,
+	RDB_KIND_LIST,
+	RDB_KIND_SET,
+	RDB_KIND_ZSET,
+	RDB_KIND_HASH,
+	RDB_KIND_STREAM,
+	RDB_KIND_MODULE,
+	RDB_KIND_UNKNOWN,
 };
 
 /* What a type byte is, e.g. RDB_KIND_HASH for RDB_TYPE_HASH_LISTPACK. */
@@ -217,7 +224,9 @@ MUST_CHECK int rdb_members_fill(struct store *st, uint64_t ino);
 
 /* --- digest ----------------------------------------------------------- */
 
-enum { RDB_DIGEST_HEX = 40 };
+enum {
+	RDB_DIGEST_HEX = 40
+};
 
 /**
  * rdb_digest() - what Redis' DEBUG DIGEST would say of a dump of this view

@@ -19,8 +19,9 @@
  * counters are relaxed atomics, since nobody orders anything by them.
  */
 struct mem {
-	_Atomic size_t used;	/* bytes handed out and not given back */
-	_Atomic long fail_after; /* tests: requests left until one fails, <0 off */
+	_Atomic size_t used; /* bytes handed out and not given back */
+	_Atomic long
+		fail_after; /* tests: requests left until one fails, <0 off */
 };
 
 /* Starts an account with nothing used and no failure planned. */

@@ -7,14 +7,14 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#define ARRAY_LEN(a)     (sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b)        ((a) < (b) ? (a) : (b))
-#define MAX(a, b)        ((a) > (b) ? (a) : (b))
-#define LIKELY(x)        __builtin_expect(!!(x), 1)
-#define UNLIKELY(x)      __builtin_expect(!!(x), 0)
-#define MUST_CHECK       __attribute__((warn_unused_result))
+#define ARRAY_LEN(a)	  (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b)	  ((a) < (b) ? (a) : (b))
+#define MAX(a, b)	  ((a) > (b) ? (a) : (b))
+#define LIKELY(x)	  __builtin_expect(!!(x), 1)
+#define UNLIKELY(x)	  __builtin_expect(!!(x), 0)
+#define MUST_CHECK	  __attribute__((warn_unused_result))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
-#define NONNULL          __attribute__((nonnull))
+#define NONNULL		  __attribute__((nonnull))
 
 /* _cleanup_(fn): call fn(&variable) when the variable goes out of scope. */
 #define _cleanup_(fn) __attribute__((cleanup(fn)))

@@ -20,8 +20,8 @@
  * Thread-safety: none; the owner locks.
  */
 struct dir {
-	uint64_t next_pos; /* position of the next entry to be added */
-	uint32_t n;	   /* entries */
+	uint64_t next_pos;  /* position of the next entry to be added */
+	uint32_t n;	    /* entries */
 	uint32_t n_subdirs; /* of them directories: kept by the owner */
 	uint32_t n_blocks, cap, n_gone;
 	bool has_value; /* there is a `%=`: kept by the owner */

@@ -325,16 +325,6 @@ void store_reserve(struct store *st, uint64_t n)
 		return;
 }
 
-void store_put_mtime(struct store *st, uint64_t ino, int64_t mtime_ns)
-{
-	uint32_t idx;
-
-	LOCKED(st);
-	idx = node_resolve(st, ino);
-	if (idx && !node_at(st, idx)->mtime_set)
-		node_at(st, idx)->mtime_ns = mtime_ns;
-}
-
 /* --- facts ------------------------------------------------------------ */
 
 /* The node that facts about @path without STORE_FACT_DIR speak of: a key. */

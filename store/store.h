@@ -33,9 +33,9 @@
 struct store;
 
 enum {
-	STORE_ROOT_INO = 1,	/* = FUSE_ROOT_ID: database 0's root */
+	STORE_ROOT_INO = 1,	 /* = FUSE_ROOT_ID: database 0's root */
 	STORE_N_DBS_MAX = 16384, /* Redis' own sanity limit for `databases` */
-	STORE_FILE_MODE = 0644,	/* the defaults: such a node stores no facts */
+	STORE_FILE_MODE = 0644,	 /* the defaults: such a node stores no facts */
 	STORE_DIR_MODE = 0755,
 	STORE_LINK_MODE = 0777,
 	STORE_TYPED_MODE = 0555,
@@ -47,18 +47,18 @@ enum store_type {
 	STORE_FILE,    /* a string key: a regular file */
 	STORE_DIR,     /* a directory: a key prefix, or made by mkdir */
 	STORE_SYMLINK, /* a string key with the target, shown as a link */
-	STORE_TYPED,   /* list, set, hash, zset: a read-only directory. The value
+	STORE_TYPED,  /* list, set, hash, zset: a read-only directory. The value
 			* is the payload of its RDB record, byte for byte */
-	STORE_OPAQUE,  /* stream, module, unknown: a read-only file of payload */
-	STORE_MEMBER,  /* a member of a STORE_TYPED: a read-only file */
+	STORE_OPAQUE, /* stream, module, unknown: a read-only file of payload */
+	STORE_MEMBER, /* a member of a STORE_TYPED: a read-only file */
 };
 
 struct store_options {
-	uint32_t uid, gid;     /* default owner: such a node stores no facts */
-	char sep;	       /* '/' or ':', see name.h */
-	uint64_t max_memory;   /* bytes; 0: no limit. Growth past it: -ENOSPC */
-	uint64_t max_value;    /* bytes a value may be grown to: else -EFBIG */
-	uint64_t max_view;     /* bytes of images a snapshot may pin before it is
+	uint32_t uid, gid;   /* default owner: such a node stores no facts */
+	char sep;	     /* '/' or ':', see name.h */
+	uint64_t max_memory; /* bytes; 0: no limit. Growth past it: -ENOSPC */
+	uint64_t max_value;  /* bytes a value may be grown to: else -EFBIG */
+	uint64_t max_view;   /* bytes of images a snapshot may pin before it is
 				* aborted; 0: no limit */
 	int64_t (*now_ns)(void); /* wall clock; NULL: CLOCK_REALTIME */
 };
@@ -69,8 +69,8 @@ struct store_attr {
 	uint64_t size;	 /* bytes; directories: 0 */
 	uint64_t blocks; /* 512-byte units of memory, holes not counted */
 	int64_t atime_ns, mtime_ns, ctime_ns; /* since the epoch */
-	int64_t expire_ms; /* since the epoch; 0: never */
-	uint32_t mode;	   /* S_IFMT and permission bits */
+	int64_t expire_ms;		      /* since the epoch; 0: never */
+	uint32_t mode;			      /* S_IFMT and permission bits */
 	uint32_t uid, gid, nlink;
 	enum store_type type;
 	uint8_t rdb_type; /* STORE_TYPED, STORE_OPAQUE: RDB's type byte */
@@ -228,7 +228,7 @@ enum {
 	STORE_SET_MTIME = 1 << 5,
 	STORE_SET_ATIME_NOW = 1 << 6,
 	STORE_SET_MTIME_NOW = 1 << 7, /* implicit: not kept as a fact */
-	STORE_SET_CTIME = 1 << 8, /* accepted, ignored: ctime is now */
+	STORE_SET_CTIME = 1 << 8,     /* accepted, ignored: ctime is now */
 };
 
 /**
@@ -350,16 +350,13 @@ MUST_CHECK int store_put(struct store *st, uint32_t db, struct span key,
  * hint, but the memory is taken: the caller must have reason to believe it. */
 void store_reserve(struct store *st, uint64_t n);
 
-/* An implicit write time, learnt after store_put(). */
-void store_put_mtime(struct store *st, uint64_t ino, int64_t mtime_ns);
-
 enum {
 	STORE_FACT_MODE = 1 << 0,
 	STORE_FACT_UID = 1 << 1,
 	STORE_FACT_GID = 1 << 2,
-	STORE_FACT_MTIME = 1 << 3, /* somebody set it: utimensat() */
-	STORE_FACT_ATIME = 1 << 4, /* likewise */
-	STORE_FACT_DIR = 1 << 5,   /* a directory, though it has no entry */
+	STORE_FACT_MTIME = 1 << 3,   /* somebody set it: utimensat() */
+	STORE_FACT_ATIME = 1 << 4,   /* likewise */
+	STORE_FACT_DIR = 1 << 5,     /* a directory, though it has no entry */
 	STORE_FACT_SYMLINK = 1 << 6, /* the string key is a link's target */
 };
 
@@ -389,8 +386,8 @@ struct store_stats {
 	uint64_t n_expires; /* keys that have a deadline */
 	uint64_t n_dbs;	    /* highest database with a root, plus 1 */
 	uint64_t used_bytes, max_memory, peak_bytes;
-	uint64_t changes;   /* ever; the last snapshot's is view_changes() */
-	uint64_t expired;   /* keys removed by deadline, ever */
+	uint64_t changes;    /* ever; the last snapshot's is view_changes() */
+	uint64_t expired;    /* keys removed by deadline, ever */
 	uint64_t view_bytes; /* extra memory pinned by the current snapshot */
 };
 void store_get_stats(struct store *st, struct store_stats *ret);

@@ -30,9 +30,9 @@ struct table {
 	struct mem *mem;
 	struct table_bucket **seg;
 	uint32_t n_seg;
-	uint32_t bits;	/* buckets below `split` use bits + 1, others bits */
+	uint32_t bits; /* buckets below `split` use bits + 1, others bits */
 	uint32_t split;
-	uint64_t n;	/* entries */
+	uint64_t n;	      /* entries */
 	struct slab overflow; /* further buckets of a chain */
 	uint64_t (*hash_of)(void *owner, uint32_t idx);
 	void *owner;

@@ -31,7 +31,7 @@ enum {
 	VALUE_CHUNK = 64 * 1024, /* large enough to reply to 1 MiB with few
 				  * iovecs, small enough to copy in ~5 us */
 	VALUE_FLAT_MAX = VALUE_CHUNK - 8, /* with its header: one size class */
-	VALUE_IOV_MAX = 18, /* pieces of any 1 MiB range */
+	VALUE_IOV_MAX = 18,		  /* pieces of any 1 MiB range */
 };
 
 /**

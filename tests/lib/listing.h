@@ -17,7 +17,9 @@
  * implicit ones: tests set times that end in LISTING_SET_NS nanoseconds and
  * run the store on a clock of whole microseconds.
  */
-enum { LISTING_SET_NS = 777 };
+enum {
+	LISTING_SET_NS = 777
+};
 
 struct listing {
 	char **line;

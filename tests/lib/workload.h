@@ -16,10 +16,10 @@
 struct workload {
 	struct store *st;
 	struct unit_rng rng;
-	int n_names;	/* names to choose from, more: larger trees */
-	int max_depth;	/* of directories; bounds the tree */
-	int depth;	/* of the last directory chosen */
-	size_t max_size; /* of a file */
+	int n_names;	   /* names to choose from, more: larger trees */
+	int max_depth;	   /* of directories; bounds the tree */
+	int depth;	   /* of the last directory chosen */
+	size_t max_size;   /* of a file */
 	uint64_t held[64]; /* files kept open over other operations */
 	int n_held;
 	bool half_done; /* the last step made a file, then could not write */
