@@ -93,22 +93,23 @@ int persist_open(const struct persist_options *opt, struct persist **ret)
 	p->since_ms = p->now_ms();
 	p->status.last_save_s = p->since_ms / 1000;
 	p->status.last_duration_ms = -1;
-	r = p->io->unlinkat(p->io->ctx, p->dirfd, RDB_TMP_NAME);
-	if (r == 0)
-		saver_tell(p, PERSIST_INFO,
-			   "removed %s, left by a save that was cut "
-			   "short",
-			   RDB_TMP_NAME);
-	else if (r != -ENOENT)
-		goto undo;
 	r = saver_start(p);
-	if (r < 0)
-		goto undo;
+	if (r < 0) {
+		free_persist(p);
+		return r;
+	}
 	*ret = p;
 	return 0;
-undo:
-	free_persist(p);
-	return r;
+}
+
+/* Removes what a save left that was cut short. If that fails the next save,
+ * which takes the same name, will say why. */
+static void sweep(struct persist *p)
+{
+	if (p->io->unlinkat(p->io->ctx, p->dirfd, RDB_TMP_NAME) == 0)
+		saver_tell(p, PERSIST_INFO,
+			   "removed %s, left by a save that was cut short",
+			   RDB_TMP_NAME);
 }
 
 static const char *kind_of(mode_t mode)
@@ -189,6 +190,8 @@ int persist_load(struct persist *p, const struct rdb_load_options *opt,
 
 	r = load_file(p, opt, &stats, err);
 	*ret_stats = stats;
+	if (r == 0) /* a start that is refused changes nothing */
+		sweep(p);
 	HOLD(&p->lock);
 	p->load_failed = r < 0;
 	p->status.load = stats;
@@ -199,8 +202,19 @@ int persist_load(struct persist *p, const struct rdb_load_options *opt,
 
 /* --- requests --------------------------------------------------------- */
 
+/* Makes the cut, if the save can start at once. Without memory there is none
+ * yet; the saver tries again and reports. */
+static void cut_locked(struct persist *p)
+{
+	if (p->running || p->wanted || p->digesting || p->load_failed)
+		return;
+	if (view_begin(p->st, NULL, NULL, &p->cut) < 0)
+		p->cut = NULL;
+}
+
 static void want_save_locked(struct persist *p, struct waiter *w)
 {
+	cut_locked(p);
 	if (w) {
 		w->next = p->next;
 		p->next = w;
@@ -302,7 +316,7 @@ int persist_close(struct persist *p)
 static void begin_digest(struct persist *p)
 {
 	HOLD(&p->lock);
-	while (p->running || p->digesting)
+	while (p->running || p->wanted || p->digesting)
 		pthread_cond_wait(&p->idle, &p->lock);
 	p->digesting = true;
 }

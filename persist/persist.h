@@ -50,7 +50,7 @@ struct persist_options {
 };
 
 /**
- * persist_open() - set up; sweeps the leftovers of a crashed save
+ * persist_open() - set up; touches nothing in DATADIR
  * @ret: set on success; ends with persist_close()
  * Return: 0; -ENOMEM; -errno of what failed on DATADIR.
  */
@@ -58,7 +58,8 @@ MUST_CHECK int persist_open(const struct persist_options *opt,
 			    struct persist **ret);
 
 /**
- * persist_load() - read the dump, if there is one, into the store
+ * persist_load() - read the dump, if there is one, into the store, and sweep
+ * the leftovers of a save that a crash cut short
  * To be called once, before anybody changes the store.
  * Context: blocks on I/O.
  * Return: 0 (also without a file: *ret_stats is then all zero); else as
@@ -82,8 +83,10 @@ typedef void (*persist_done_fn)(void *arg, int result);
 
 /**
  * persist_bgsave() - start a save
+ * The cut is made before this returns (but if a digest is being made: then after
+ * that).
  * @done: called exactly once when it has ended, if 0 is returned; may be NULL
- * Return: 0; -EALREADY if one is running.
+ * Return: 0; -EALREADY if one is running; -ENOMEM.
  */
 MUST_CHECK int persist_bgsave(struct persist *p, persist_done_fn done,
 			      void *arg);

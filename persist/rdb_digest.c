@@ -323,15 +323,6 @@ static void finish(const struct digest *d, char hex[RDB_DIGEST_HEX + 1])
 		(void)snprintf(hex + 2 * i, 3, "%02x", all.b[i]);
 }
 
-/* The separator of the view's store, which is what a view has first. */
-static char sep_of(const struct view *v)
-{
-	const struct store *st;
-
-	memcpy(&st, v, sizeof(st));
-	return store_sep(st);
-}
-
 int rdb_digest(struct view *v, char hex[RDB_DIGEST_HEX + 1])
 {
 	struct digest d = { .n_dbs = MAX(view_n_dbs(v), 1U) };
@@ -339,7 +330,7 @@ int rdb_digest(struct view *v, char hex[RDB_DIGEST_HEX + 1])
 	int r;
 
 	mem_init(&d.mem);
-	facts_hash_init(&d.facts, &d.mem, sep_of(v));
+	facts_hash_init(&d.facts, &d.mem, view_sep(v));
 	d.db = mem_zalloc(&d.mem, d.n_dbs * sizeof(*d.db));
 	if (!d.db)
 		return -ENOMEM;

@@ -49,15 +49,6 @@ struct writer {
 	struct facts_hash facts;
 };
 
-/* The separator of the view's store, which is what a view has first. */
-static char sep_of(const struct view *v)
-{
-	const struct store *st;
-
-	memcpy(&st, v, sizeof(st));
-	return store_sep(st);
-}
-
 static int put_byte(struct writer *w, uint8_t byte)
 {
 	return out_bytes(&w->put.out, &byte, 1);
@@ -98,7 +89,7 @@ static int put_head(struct writer *w, const struct rdb_save_options *opt)
 					  '0' + RDB_VERSION_WRITTEN / 100 % 10,
 					  '0' + RDB_VERSION_WRITTEN / 10 % 10,
 					  '0' + RDB_VERSION_WRITTEN % 10 };
-	char sep = sep_of(w->v);
+	char sep = view_sep(w->v);
 	int r;
 
 	r = out_bytes(&w->put.out, magic, sizeof(magic));
@@ -367,7 +358,7 @@ int rdb_write(const struct io *io, int fd, struct view *v,
 	w->db = NO_DB;
 	start_run(w);
 	mem_init(&w->mem);
-	facts_hash_init(&w->facts, &w->mem, sep_of(v));
+	facts_hash_init(&w->facts, &w->mem, view_sep(v));
 	r = put_all(w, extras, opt);
 	if (r == 0)
 		*ret_stats = (struct rdb_save_stats){

@@ -50,6 +50,7 @@ struct outcome {
 	uint64_t cut_changes;
 	int64_t start_ms, end_ms;
 	uint64_t view_bytes;
+	struct view *cut; /* taken by the request, or NULL */
 };
 
 void saver_note_view_bytes_locked(struct persist *p)
@@ -140,7 +141,7 @@ static int save_view(struct persist *p, struct rdb_save *s, struct view *v,
 static void save_once(struct persist *p, bool load_failed, struct outcome *o)
 {
 	struct rdb_save s = { .io = p->io, .dirfd = p->dirfd };
-	struct view *v;
+	struct view *v = o->cut;
 
 	if (load_failed) {
 		o->result = -EIO;
@@ -150,7 +151,8 @@ static void save_once(struct persist *p, bool load_failed, struct outcome *o)
 		return;
 	}
 	s.doing = "taking a snapshot";
-	o->result = view_begin(p->st, NULL, NULL, &v);
+	if (!v)
+		o->result = view_begin(p->st, NULL, NULL, &v);
 	if (o->result == 0)
 		o->result = save_view(p, &s, v, o);
 	if (o->result < 0)
@@ -244,6 +246,8 @@ static bool next_save(struct persist *p, struct outcome *o, bool *ret_refuse)
 	p->running = true;
 	p->now = p->next;
 	p->next = NULL;
+	o->cut = p->cut;
+	p->cut = NULL;
 	p->try_ms = o->start_ms = p->now_ms();
 	p->status.current_start_ms = o->start_ms;
 	*ret_refuse = p->load_failed;

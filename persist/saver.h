@@ -17,8 +17,12 @@
  * those who wait for it, and when it starts, the list becomes `now`. So each
  * caller's cut is after the call, and any number of callers cost one save.
  *
+ * The cut. A save that can start at once is cut by the request itself (`cut`),
+ * so that what is changed after the request returned is not in the dump.
+ *
  * The view. The store has one at a time, so a digest and a save exclude each
- * other: `digesting` keeps the saver from starting, `running` the digest.
+ * other: `digesting` keeps the saver from starting, `running` and `wanted` the
+ * digest. A save that is asked for during a digest is cut when that has ended.
  *
  * The name. What persist_dump_open() tells must belong to the file it opened,
  * so the rename and the growth of `serial` are one step under `dump_lock`, and
@@ -57,6 +61,7 @@ struct persist {
 	pthread_cond_t idle;  /* others: running, wanted or digesting ended */
 	bool wanted, running, digesting, quit, load_failed;
 	struct waiter *now, *next; /* latest first */
+	struct view *cut; /* of the save that is wanted, if it was idle */
 	struct view *view;	   /* of the running save, while it is open */
 	uint64_t view_bytes;	   /* most that was seen of its extra memory */
 

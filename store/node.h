@@ -23,10 +23,11 @@
  * request does its fallible steps first and then cannot fail any more.
  */
 
+/* Saturated: such a node is never freed before the end. */
+#define NODE_LOOKUP_MAX UINT32_MAX
+
 enum {
 	NODE_NAME_INLINE = 16,
-	/* Saturated: such a node is never freed before the end. */
-	NODE_LOOKUP_MAX = UINT32_MAX,
 	NODE_GEN_MAX = INT32_MAX, /* inode numbers stay below 2^63 */
 	NODE_ROOT = 1,		  /* slab index of database 0's root */
 };

@@ -619,6 +619,11 @@ int64_t view_cut_ms(const struct view *v)
 	return v->cut_ms;
 }
 
+char view_sep(const struct view *v)
+{
+	return v->st->opt.sep;
+}
+
 uint32_t view_n_dbs(const struct view *v)
 {
 	return v->n_dbs;

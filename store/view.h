@@ -20,7 +20,7 @@
  *
  * One view at a time. Nothing is forked.
  *
- * Thread-safety: a view belongs to one thread, except for view_progress() and
+ * Thread-safety: one thread at a time uses a view, except for view_progress() and
  * view_cancel(), which any thread may call while it is open.
  */
 struct view;
@@ -75,6 +75,9 @@ uint64_t view_changes(const struct view *v);
 
 /* Wall clock at the cut, milliseconds since the epoch. */
 int64_t view_cut_ms(const struct view *v);
+
+/* The separator of the paths (name.h). */
+char view_sep(const struct view *v);
 
 /* Databases with a root at the cut: 0 .. n-1. */
 uint32_t view_n_dbs(const struct view *v);

@@ -399,6 +399,18 @@ class Saving(harness.Case):
             self.assertEqual(r("EXISTS", "new", "moved"), 0)
             self.assertEqual(r("EXISTS", "fill0", "fill1"), 2)
 
+    def test_nothing_after_the_request_is_in_the_dump(self):
+        m = self.mount(conf='save ""\n')
+        fd = os.open(m / "k", os.O_WRONLY | os.O_CREAT)
+        self.addCleanup(os.close, fd)
+        for i in range(12):
+            os.pwrite(fd, b"before %02d" % i, 0)
+            m.ctl_write("bgsave", "1\n")
+            os.pwrite(fd, b"after! %02d" % i, 0)
+            self.wait_idle(m)
+            with Redis(dump=os.path.join(m.datadir, "dump.rdb")) as r:
+                self.assertEqual(r("GET", "k"), b"before %02d" % i)
+
     def test_a_save_during_a_save_cuts_later(self):
         m = self.mount(conf='save ""\n')
         self.fill(m, 64)
