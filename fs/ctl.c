@@ -17,6 +17,8 @@
  * head of `idle`. So each write moves the mtime, twice: when it starts, and
  * when it has ended, for a getattr between them may have used up the first.
  */
+#include "fs/ctl.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

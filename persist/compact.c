@@ -13,7 +13,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { INTSET_HEADER = 8 };
+enum {
+	INTSET_HEADER = 8
+};
 
 const char *compact_name(enum compact_form form)
 {

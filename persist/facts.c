@@ -90,8 +90,7 @@ static bool parse_number(struct span s, unsigned base, uint64_t max,
 	return true;
 }
 
-static bool parse_u32(struct span s, unsigned base, uint64_t max,
-		      uint32_t *ret)
+static bool parse_u32(struct span s, unsigned base, uint64_t max, uint32_t *ret)
 {
 	uint64_t n;
 

@@ -57,8 +57,7 @@ static int keep(struct facts_load *f, const struct facts_load_hash *hash)
 }
 
 int facts_load_take(struct facts_load *f, uint8_t type,
-		    const struct value *payload, uint64_t offset,
-		    char *ret_sep)
+		    const struct value *payload, uint64_t offset, char *ret_sep)
 {
 	struct search s = { .result = -ENOENT };
 	struct facts_load_hash hash = {
@@ -131,8 +130,8 @@ int facts_load_apply(struct facts_load *f, struct store *st, struct in *in)
 		const struct facts_load_hash *h = &f->v[i];
 
 		a.offset = h->offset;
-		r = rdb_members(h->type, span_of(h->bytes, h->len),
-				apply_field, &a);
+		r = rdb_members(h->type, span_of(h->bytes, h->len), apply_field,
+				&a);
 		if (r < 0 && in->err->code == 0) /* not from apply_field() */
 			return in_fail(in, r, h->offset,
 				       "cannot decode the facts");

@@ -366,13 +366,17 @@ int in_count(struct in *in, const char *thing, unsigned min_bytes,
 
 /* --- strings ---------------------------------------------------------- */
 
-enum string_form { FORM_PLAIN, FORM_INTEGER, FORM_LZF };
+enum string_form {
+	FORM_PLAIN,
+	FORM_INTEGER,
+	FORM_LZF
+};
 
 /* What stands before the bytes of a string. */
 struct string_head {
 	uint64_t offset; /* where the string begins */
 	enum string_form form;
-	uint64_t len;	 /* bytes in the file; all of them are there */
+	uint64_t len;	   /* bytes in the file; all of them are there */
 	uint64_t original; /* FORM_LZF: bytes after decompression */
 };
 

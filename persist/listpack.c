@@ -98,8 +98,8 @@ static void decode(const uint8_t *p, unsigned head, uint64_t data,
 	if (p[0] < 0x80) {
 		ret->integer = p[0];
 	} else if (p[0] >= 0xc0 && p[0] < 0xe0) {
-		ret->integer = compact_signed(
-			(uint64_t)(p[0] & 31) << 8 | p[1], 13);
+		ret->integer =
+			compact_signed((uint64_t)(p[0] & 31) << 8 | p[1], 13);
 	} else if (p[0] > 0xf0) {
 		ret->integer = compact_signed(compact_le(p + 1, (unsigned)data),
 					      (unsigned)data * 8);

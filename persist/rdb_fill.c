@@ -171,8 +171,7 @@ static int check_names(struct mem *mem, const struct store_member *m, size_t n)
 
 static int hand_over(struct store *st, uint64_t ino, const struct fill *f)
 {
-	struct store_member *m =
-		mem_alloc(f->mem, (f->n + 1) * sizeof(*m));
+	struct store_member *m = mem_alloc(f->mem, (f->n + 1) * sizeof(*m));
 	int r = 0;
 
 	if (!m)
@@ -181,8 +180,8 @@ static int hand_over(struct store *st, uint64_t ino, const struct fill *f)
 		const struct piece *p = &f->v[i];
 
 		m[i].name = span_of(f->bytes + p->name, p->name_len);
-		m[i].data = span_of(f->bytes + p->name + p->name_len,
-				    p->data_len);
+		m[i].data =
+			span_of(f->bytes + p->name + p->name_len, p->data_len);
 	}
 	if (f->kind != RDB_KIND_LIST) /* a list's names are its numbers */
 		r = check_names(f->mem, m, f->n);
@@ -206,9 +205,8 @@ int rdb_members_fill(struct store *st, uint64_t ino)
 	f.kind = rdb_kind_of(attr.rdb_type);
 	r = read_payload(st, ino, &payload);
 	if (r == 0)
-		r = rdb_members(attr.rdb_type,
-				span_of(payload.p, payload.len), add_element,
-				&f);
+		r = rdb_members(attr.rdb_type, span_of(payload.p, payload.len),
+				add_element, &f);
 	if (r == 0)
 		r = hand_over(st, ino, &f);
 	mem_free(f.mem, payload.p);

@@ -233,7 +233,11 @@ static int walk_blob(struct walk *w, enum compact_form form)
 	return r;
 }
 
-enum pair { PAIR_FIELD, PAIR_SCORE, TRIPLE_DEADLINE };
+enum pair {
+	PAIR_FIELD,
+	PAIR_SCORE,
+	TRIPLE_DEADLINE
+};
 
 /* The items that belong to one element, from the second on. */
 static int read_rest(struct walk *w, struct compact *c, enum pair pair,

@@ -84,7 +84,10 @@ static int require_sep(struct load *l, char sep, uint64_t offset)
 
 	if (sep == used)
 		return 0;
-	if (!l->opt->sep_fixed && store_set_sep(l->st, sep) == 0)
+	/* Keys may still wait in the queue, and soon or not: so it is what has
+	 * been read that counts, not what the store has. */
+	if (!l->opt->sep_fixed && !l->after_keys &&
+	    store_set_sep(l->st, sep) == 0)
 		return 0;
 	return in_fail(&l->in, -EINVAL, offset,
 		       "the modes, owners and links in this dump are for names "
@@ -115,7 +118,7 @@ static void aux_sep(struct load *l, struct span value)
 	char sep = value.len == 1 ? *(const char *)value.ptr : '\0';
 
 	/* After the first key it is too late; the facts hash will tell. */
-	if (!l->opt->sep_fixed && (sep == '/' || sep == ':'))
+	if (!l->opt->sep_fixed && !l->after_keys && (sep == '/' || sep == ':'))
 		(void)!store_set_sep(l->st, sep);
 }
 

@@ -279,7 +279,8 @@ static int skip_group(struct in *in, uint8_t type)
 	int r = in_skip_string(in, "name of a consumer group");
 
 	if (r == 0)
-		r = skip_lengths(in, 2 + has_read, "figure of a consumer group");
+		r = skip_lengths(in, 2 + has_read,
+				 "figure of a consumer group");
 	if (r == 0)
 		r = skip_pending(in);
 	if (r == 0)

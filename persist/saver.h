@@ -61,9 +61,9 @@ struct persist {
 	pthread_cond_t idle;  /* others: running, wanted or digesting ended */
 	bool wanted, running, digesting, quit, load_failed;
 	struct waiter *now, *next; /* latest first */
-	struct view *cut; /* of the save that is wanted, if it was idle */
-	struct view *view;	   /* of the running save, while it is open */
-	uint64_t view_bytes;	   /* most that was seen of its extra memory */
+	struct view *cut;    /* of the save that is wanted, if it was idle */
+	struct view *view;   /* of the running save, while it is open */
+	uint64_t view_bytes; /* most that was seen of its extra memory */
 
 	bool compress, checksum, stop_writes;
 	struct persist_save_point points[PERSIST_SAVE_POINTS_MAX];

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/lib/unit.h"
@@ -236,7 +237,9 @@ END_TEST
 
 START_TEST(fields_come_back_as_they_were_added)
 {
-	enum { MANY = 3000 };
+	enum {
+		MANY = 3000
+	};
 	struct span field, value;
 	struct facts_hash h;
 	struct mem mem;
@@ -249,9 +252,8 @@ START_TEST(fields_come_back_as_they_were_added)
 		struct store_facts f = { .mask = STORE_FACT_UID, .uid = i };
 		int len = i ? snprintf(text, sizeof(text), "d/%u", i) : 0;
 
-		ck_assert_int_eq(facts_hash_add(&h, span_of(text, (size_t)len),
-						&f),
-				 0);
+		ck_assert_int_eq(
+			facts_hash_add(&h, span_of(text, (size_t)len), &f), 0);
 	}
 	ck_assert(facts_hash_next(&h, &pos, &field, &value));
 	for (uint32_t i = 0; i < MANY; i++) {

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -26,10 +27,9 @@ static struct rdb_load_options opt;
 
 static void make_store(char sep)
 {
-	const struct store_options o = { .uid = 1000,
-					 .gid = 1000,
-					 .sep = sep,
-					 .max_value = INT64_MAX };
+	const struct store_options o = {
+		.uid = 1000, .gid = 1000, .sep = sep, .max_value = INT64_MAX
+	};
 
 	ck_assert_int_eq(store_new(&o, &st), 0);
 }
@@ -76,8 +76,7 @@ static uint8_t *read_data(const char *name, size_t *ret_len)
 
 static int load_bytes(const void *p, size_t len)
 {
-	return rdb_load_bytes(span_of(p, len), st, &opt, &extras, &stats,
-			      &err);
+	return rdb_load_bytes(span_of(p, len), st, &opt, &extras, &stats, &err);
 }
 
 static int load_data(const char *name)
@@ -124,9 +123,8 @@ static void find(const char *path, struct store_attr *ret)
 	while (*path) {
 		size_t len = strcspn(path, "/");
 
-		ck_assert_int_eq(store_lookup(st, dir, span_of(path, len),
-					      &attr),
-				 0);
+		ck_assert_int_eq(
+			store_lookup(st, dir, span_of(path, len), &attr), 0);
 		store_forget(st, attr.ino, 1);
 		dir = attr.ino;
 		path += len + (path[len] == '/');
@@ -137,8 +135,8 @@ static void find(const char *path, struct store_attr *ret)
 /* --- whole dumps ------------------------------------------------------ */
 
 static const char *const golden[] = {
-	"version-1", "version-2",  "version-3",	 "version-4",  "version-5",
-	"version-6", "version-7",  "version-8",	 "version-9",  "version-10",
+	"version-1",  "version-2",  "version-3",    "version-4", "version-5",
+	"version-6",  "version-7",  "version-8",    "version-9", "version-10",
 	"version-11", "version-12", "redis-7.0.15",
 };
 
@@ -160,9 +158,8 @@ START_TEST(a_file_loads_as_its_bytes_do)
 	(void)snprintf(path, sizeof(path), "%s/%s.rdb", DATA_DIR, golden[_i]);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(rdb_load(&io_system, fd, st, &opt, &extras, &stats,
-				  &err),
-			 0);
+	ck_assert_int_eq(
+		rdb_load(&io_system, fd, st, &opt, &extras, &stats, &err), 0);
 	ck_assert_int_eq(close(fd), 0);
 	assert_digest(golden[_i]);
 }
@@ -354,7 +351,10 @@ START_TEST(dropped_keys_count_in_their_run)
 	put(&m, "REDIS0010", 9);
 	put(&m, "\xfc\x01\0\0\0\0\0\0\0", 9); /* past: 1 ms */
 	put_key(&m, "gone");
-	put(&m, "\x01\x05" "empty\0", 8); /* a list of nothing */
+	put(&m,
+	    "\x01\x05"
+	    "empty\0",
+	    8); /* a list of nothing */
 	put_key(&m, "a");
 	put_times(&m, "\x01\x02\x02\x02", 4);
 	opt.now_ms = 1000;
@@ -375,13 +375,15 @@ static const struct {
 	uint64_t offset;
 	const char *what; /* a part of it */
 } failures[] = {
-	{ "checksum", -EBADMSG, 19, "checksum is 08c5b190671a5c55, the bytes "
-				    "say 09c5b190671a5c55" },
+	{ "checksum", -EBADMSG, 19,
+	  "checksum is 08c5b190671a5c55, the bytes "
+	  "say 09c5b190671a5c55" },
 	{ "checksum-short", -EBADMSG, 19, "checksum is cut off" },
 	{ "count-past-end", -EBADMSG, 12, "1099511627776, more than the file" },
 	{ "database-16384", -ENOTSUP, 10, "database 16384 is beyond" },
-	{ "duplicate-key", -EBADMSG, 14, "key \"k\" of database 0 is there "
-					 "twice" },
+	{ "duplicate-key", -EBADMSG, 14,
+	  "key \"k\" of database 0 is there "
+	  "twice" },
 	{ "empty-file", -EBADMSG, 0, "header is cut off" },
 	{ "facts-path", -EBADMSG, 9, "impossible path \"/..\"" },
 	{ "facts-separator", -EINVAL, 15, "mount it with -o sep=:" },
@@ -389,23 +391,27 @@ static const struct {
 	{ "facts-word", -EBADMSG, 13, "malformed facts of path \"/a\"" },
 	{ "function-pre-ga", -ENOTSUP, 9, "release candidate of Redis 7.0" },
 	{ "hash-7.4-rc", -ENOTSUP, 9, "release candidate of Redis 7.4" },
-	{ "intset-count", -EBADMSG, 12, "intset of key \"k\" has another size" },
+	{ "intset-count", -EBADMSG, 12,
+	  "intset of key \"k\" has another size" },
 	{ "intset-order", -EBADMSG, 12, "not in ascending order" },
 	{ "intset-width", -EBADMSG, 12, "impossible width" },
 	{ "length-encoding", -EBADMSG, 12, "0x82, which is no length" },
-	{ "listpack-back", -EBADMSG, 12, "listpack of key \"k\" has a wrong "
-					 "back length" },
+	{ "listpack-back", -EBADMSG, 12,
+	  "listpack of key \"k\" has a wrong "
+	  "back length" },
 	{ "listpack-count", -EBADMSG, 12, "another number of elements" },
 	{ "listpack-encoding", -EBADMSG, 12, "unknown encoding" },
 	{ "listpack-entry", -EBADMSG, 12, "runs past its end" },
 	{ "listpack-header", -EBADMSG, 12, "too short for its header" },
-	{ "listpack-no-end", -EBADMSG, 12, "listpack of key \"k\" has no end "
-					   "byte" },
+	{ "listpack-no-end", -EBADMSG, 12,
+	  "listpack of key \"k\" has no end "
+	  "byte" },
 	{ "listpack-odd", -EBADMSG, 12, "incomplete last pair" },
 	{ "listpack-size", -EBADMSG, 12, "another size than its header" },
 	{ "lzf-garbage", -EBADMSG, 12, "does not decompress to 20 bytes" },
-	{ "lzf-too-long", -EBADMSG, 12, "cannot be 1073741824 bytes that LZF "
-					"made 2 of" },
+	{ "lzf-too-long", -EBADMSG, 12,
+	  "cannot be 1073741824 bytes that LZF "
+	  "made 2 of" },
 	{ "lzf-too-short", -EBADMSG, 12, "does not decompress to 2 bytes" },
 	{ "magic", -EBADMSG, 0, "no dump of Redis" },
 	{ "module-aux-when", -EBADMSG, 11, "unknown tag 1" },
@@ -419,8 +425,9 @@ static const struct {
 	{ "stream-count", -EBADMSG, 30, "than its master entry says" },
 	{ "stream-entry-length", -EBADMSG, 30, "wrong length of a stream's" },
 	{ "stream-id", -EBADMSG, 13, "has 15 bytes" },
-	{ "string-4294967295", -EBADMSG, 12, "length 4294967295 runs past the "
-					     "end of the file" },
+	{ "string-4294967295", -EBADMSG, 12,
+	  "length 4294967295 runs past the "
+	  "end of the file" },
 	{ "string-encoding", -EBADMSG, 12, "unknown string encoding 4" },
 	{ "string-past-end", -EBADMSG, 12, "length 4294967296 runs past" },
 	{ "unknown-opcode-243", -ENOTSUP, 9, "unknown record type 243" },
@@ -429,8 +436,9 @@ static const struct {
 	{ "valkey-080", -ENOTSUP, 0, "Valkey 9 or later (format 080)" },
 	{ "version-13", -ENOTSUP, 0, "RDB version 13 is newer than 12" },
 	{ "version-no-number", -EBADMSG, 0, "version of four digits" },
-	{ "ziplist-back", -EBADMSG, 12, "ziplist of key \"k\" has a wrong back "
-					"length" },
+	{ "ziplist-back", -EBADMSG, 12,
+	  "ziplist of key \"k\" has a wrong back "
+	  "length" },
 	{ "ziplist-count", -EBADMSG, 12, "another number of elements" },
 	{ "ziplist-entry", -EBADMSG, 12, "runs past its end" },
 	{ "ziplist-no-end", -EBADMSG, 12, "has no end byte" },
@@ -464,8 +472,7 @@ END_TEST
 
 static void assert_graceful(int r, size_t at)
 {
-	unit_check_msg(r == 0 || r == -EBADMSG || r == -ENOTSUP ||
-			       r == -EINVAL,
+	unit_check_msg(r == 0 || r == -EBADMSG || r == -ENOTSUP || r == -EINVAL,
 		       "%d at byte %zu", r, at);
 	unit_check(r == 0 || err.what[0]);
 }
@@ -544,7 +551,7 @@ START_TEST(failing_reads_are_told)
 	fd = openat(scratch.dirfd, "dump.rdb", O_RDONLY | O_CLOEXEC);
 	ck_assert_int_ge(fd, 0);
 	f.fail_at = _i;
-	f.error = -EIO;
+	f.error = EIO;
 	r = rdb_load(&f.io, fd, st, &opt, &extras, &stats, &err);
 	ck_assert_int_eq(close(fd), 0);
 	ck_assert_int_eq(r, f.fired ? -EIO : 0);
@@ -559,7 +566,9 @@ END_TEST
 /* A value and a list's element larger than any buffer. */
 START_TEST(what_exceeds_the_buffer_loads)
 {
-	enum { LARGE = (5 << 20) + 77 };
+	enum {
+		LARGE = (5 << 20) + 77
+	};
 	static struct unit_scratch scratch;
 	static const uint8_t head[] = "REDIS0010\0\001k\x80";
 	static const uint8_t list[] = "\022\001l\002\001\x80";
@@ -570,8 +579,9 @@ START_TEST(what_exceeds_the_buffer_loads)
 	const struct {
 		const void *p;
 		size_t len;
-	} parts[] = { { head, 13 }, { be, 4 }, { NULL, LARGE }, { list, 6 },
-		      { be, 4 }, { NULL, LARGE }, { tail, sizeof(tail) } };
+	} parts[] = { { head, 13 },	     { be, 4 }, { NULL, LARGE },
+		      { list, 6 },	     { be, 4 }, { NULL, LARGE },
+		      { tail, sizeof(tail) } };
 	uint8_t *all = malloc(2 * LARGE + 100), *want = malloc(LARGE);
 	struct unit_rng rng = unit_rng(3);
 	struct store_range range;
@@ -581,16 +591,15 @@ START_TEST(what_exceeds_the_buffer_loads)
 
 	unit_bytes(&rng, want, LARGE);
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-		memcpy(all + len, parts[i].p ? parts[i].p : want,
-		       parts[i].len);
+		memcpy(all + len, parts[i].p ? parts[i].p : want, parts[i].len);
 		len += parts[i].len;
 	}
 	unit_scratch_init(&scratch);
 	unit_scratch_write(&scratch, "dump.rdb", all, len);
 	fd = openat(scratch.dirfd, "dump.rdb", O_RDONLY | O_CLOEXEC);
-	ck_assert_msg(rdb_load(&io_system, fd, st, &opt, &extras, &stats,
-			       &err) == 0,
-		      "%s", err.what);
+	ck_assert_msg(
+		rdb_load(&io_system, fd, st, &opt, &extras, &stats, &err) == 0,
+		"%s", err.what);
 	ck_assert_int_eq(close(fd), 0);
 	find("k", &attr);
 	ck_assert_uint_eq(attr.size, LARGE);
