@@ -97,6 +97,7 @@ void in_fini(struct in *in)
 
 /* --- errors ----------------------------------------------------------- */
 
+PRINTF_LIKE(4, 0)
 static int fail_va(struct in *in, int code, uint64_t offset, const char *fmt,
 		   va_list ap)
 {

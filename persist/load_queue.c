@@ -65,8 +65,10 @@ static void drop_values(struct store *st, const struct batch *b)
 /* Inserts a batch. Return: 0; the failure, with *ret_done the culprit. */
 static int insert(struct load_queue *q, struct batch *b, size_t *ret_done)
 {
+	const char *keys = b->keys ? b->keys : ""; /* all keys are empty */
+
 	for (size_t i = 0; i < b->n; i++)
-		b->put[i].key.ptr = b->keys + b->key_at[i];
+		b->put[i].key.ptr = keys + b->key_at[i];
 	return store_put_many(q->st, b->put, b->n, ret_done);
 }
 

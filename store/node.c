@@ -6,6 +6,7 @@
 #include "store/node.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -701,19 +702,61 @@ uint32_t store_root(struct store *st, uint32_t db)
 	return idx;
 }
 
-/* Sections are a few microseconds at most, so a waiter spins before it sleeps:
- * being woken costs more than the section. */
-static int init_lock(pthread_mutex_t *lock)
-{
-	pthread_mutexattr_t attr;
-	int r;
+/* --- the lock --------------------------------------------------------- */
 
-	pthread_mutexattr_init(&attr);
-	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
-	r = pthread_mutex_init(lock, &attr);
-	pthread_mutexattr_destroy(&attr);
-	return r ? -ENOMEM : 0;
+/*
+ * Sections are a few microseconds at most, so a waiter spins before it sleeps:
+ * being woken costs many times a section, above all if the processor has been
+ * halted. And a walk that takes the lock thousands of times in a row would take
+ * it again before a waiter has noticed that it was free, so it asks first.
+ */
+enum {
+	SPINS = 64,	  /* tries before sleeping: some 10 us */
+	PAUSES = 8,	  /* between two tries */
+	YIELD_TRIES = 64, /* of the walk, before it goes on regardless */
+};
+
+static void cpu_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
 }
+
+static void relax(int n)
+{
+	while (n--)
+		cpu_pause();
+}
+
+pthread_mutex_t *node_lock_contended(struct store *st)
+{
+	bool taken = false;
+
+	atomic_fetch_add_explicit(&st->n_waiting, 1, memory_order_relaxed);
+	for (int i = 0; i < SPINS && !taken; i++) {
+		relax(PAUSES);
+		taken = pthread_mutex_trylock(&st->lock) == 0;
+	}
+	if (!taken)
+		pthread_mutex_lock(&st->lock);
+	atomic_fetch_sub_explicit(&st->n_waiting, 1, memory_order_relaxed);
+	return &st->lock;
+}
+
+void node_yield_lock(struct store *st)
+{
+	for (int i = 0; i < YIELD_TRIES; i++) {
+		if (!atomic_load_explicit(&st->n_waiting, memory_order_relaxed))
+			return;
+		relax(PAUSES);
+		sched_yield();
+	}
+}
+
+/* --- the store -------------------------------------------------------- */
 
 int store_new(const struct store_options *opt, struct store **ret)
 {
@@ -733,8 +776,8 @@ int store_new(const struct store_options *opt, struct store **ret)
 		  offsetof(struct ext, place));
 	expire_init(&st->expire, &st->mem, expire_moved, st);
 	r = table_init(&st->table, &st->mem, table_hash_of, st);
-	if (r == 0)
-		r = init_lock(&st->lock);
+	if (r == 0 && pthread_mutex_init(&st->lock, NULL) != 0)
+		r = -ENOMEM;
 	if (r < 0) {
 		table_fini(&st->table);
 		free(st);

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -89,6 +90,7 @@ struct load_cache {
 
 struct store {
 	pthread_mutex_t lock;
+	_Atomic unsigned n_waiting; /* for the lock, spinning or asleep */
 	struct mem mem;
 	struct store_options opt;
 	int growth_error; /* positive errno, 0: none */
@@ -104,6 +106,20 @@ struct store {
 	struct load_cache load;
 };
 
+/* Takes the lock when it was not free at once: see node.c. */
+pthread_mutex_t *node_lock_contended(struct store *st);
+
+/* Lets those who wait for the lock go first: for long walks that take it again
+ * and again, before each time. Waits for a bounded time. */
+void node_yield_lock(struct store *st);
+
+static inline pthread_mutex_t *node_lock(struct store *st)
+{
+	if (LIKELY(pthread_mutex_trylock(&st->lock) == 0))
+		return &st->lock;
+	return node_lock_contended(st);
+}
+
 static inline void node_unlock(pthread_mutex_t **lock)
 {
 	pthread_mutex_unlock(*lock);
@@ -112,8 +128,7 @@ static inline void node_unlock(pthread_mutex_t **lock)
 /* Holds the store's lock until the end of the scope. */
 #define LOCKED(st)                                                             \
 	_cleanup_(node_unlock) __attribute__((unused))                         \
-	pthread_mutex_t *locked_ =                                             \
-		(pthread_mutex_lock(&(st)->lock), &(st)->lock)
+	pthread_mutex_t *locked_ = node_lock(st)
 
 /* --- access ----------------------------------------------------------- */
 

@@ -29,7 +29,6 @@
 #include "store/view.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -467,6 +466,7 @@ static int stage(struct view *v)
 
 	v->n_staged = v->at = 0;
 	v->arena.len = 0;
+	node_yield_lock(st);
 	LOCKED(st);
 	if (v->gave_up)
 		return -ENOBUFS;
@@ -592,9 +592,9 @@ void view_end(struct view *v)
 		return;
 	drop_staged(v);
 	while (!v->done && !sweep_marks(v))
-		sched_yield();
+		node_yield_lock(v->st);
 	while (!sweep_images(v, &i))
-		sched_yield();
+		node_yield_lock(v->st);
 	free_view(v);
 }
 

@@ -12,7 +12,8 @@
  * A view: the keyspace as it was at one instant, the cut, while changes go on.
  *
  *   V1  Each key that existed at the cut is delivered exactly once, with the
- *       path, value, deadline and facts it had at the cut.
+ *       path, value, deadline and facts it had at the cut; also one whose
+ *       deadline has passed, until store_expire() removes it.
  *   V2  No key that was made after the cut is delivered.
  *   V3  A writer never waits for the view beyond one short lock section. The
  *       first change to a node that the view has not passed sets the node's
