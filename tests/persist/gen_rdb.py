@@ -653,6 +653,8 @@ def corpus():
     out["prefixes"] = Dump().string(b"a", b"1", expire_ms=5, idle=3).string(
         b"a/b", b"2", freq=9, expire_s=7).done()
     out["empty-collection"] = one(LIST, length(0))
+    out["only-empty-key"] = one(STRING, raw(b"x"), b"")
+    out["only-root-facts"] = Dump().facts({b"/": b"m711 d"}).done()
     out["old"] = version_dump(1)[0]
     for name in ("valkey-080", "lzf-too-long", "listpack-back", "ziplist-tail",
                  "stream-count", "count-past-end", "duplicate-key",
