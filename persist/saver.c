@@ -17,12 +17,17 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "persist/rdb_save.h"
 
 enum {
 	/* liblzf's table takes 256 KiB of it, whatever ulimit -s says. */
 	SAVER_STACK = 2 << 20,
+	/* A save has time; who waits for a request has not. With more work than
+	 * processors this halves the time that the slowest requests take. */
+	SAVER_NICE = 10,
 	EVENT_MAX = 256,
 };
 
@@ -274,6 +279,8 @@ static void *saver_main(void *arg)
 	struct waiter *w;
 	bool refuse;
 
+	/* Linux keeps it per thread. Just a wish. */
+	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), SAVER_NICE);
 	for (;;) {
 		struct outcome o = { 0 };
 

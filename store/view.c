@@ -386,14 +386,13 @@ static int stage_content(struct view *v, struct staged *s, const struct node *n)
 {
 	uint64_t size = value_size(n->value);
 
-	s->data_at = v->arena.len;
-	s->data_len = 0;
 	if (size > STAGE_DATA) {
 		s->e.value = value_ref(n->value);
 		return 0;
 	}
 	if (buf_reserve(&v->st->mem, &v->arena, (size_t)size) < 0)
 		return -ENOMEM;
+	s->data_at = v->arena.len;
 	s->data_len = value_read(n->value, 0, v->arena.p + v->arena.len,
 				 (size_t)size);
 	v->arena.len += s->data_len;
@@ -415,6 +414,7 @@ static int stage_node(struct view *v, uint32_t idx, const struct node *n,
 		.idle_s = ext ? ext->idle_s : -1,
 		.freq = ext ? ext->freq : -1,
 	};
+	s->data_at = s->data_len = 0;
 	node_facts(v->st, n, ext, is_empty, &s->e.facts);
 	if (n->type == STORE_DIR) {
 		if (n->parent == idx) /* a root needs no telling that it is */
@@ -487,6 +487,11 @@ static int stage(struct view *v)
 	return 1;
 }
 
+static struct span in_arena(const struct view *v, size_t at, size_t len)
+{
+	return len ? span_of(v->arena.p + at, len) : span_of(NULL, 0);
+}
+
 /* Offsets become pointers; the key is decoded. */
 static int finish_entry(struct view *v, struct staged *s,
 			struct view_entry *ret)
@@ -495,12 +500,10 @@ static int finish_entry(struct view *v, struct staged *s,
 	int r;
 
 	*ret = s->e;
-	ret->path = span_of(v->arena.p + s->path_at, s->path_len);
-	ret->data = span_of(v->arena.p + s->data_at, s->data_len);
-	if (s->e.type == STORE_DIR) {
-		ret->data = span_of(NULL, 0);
+	ret->path = in_arena(v, s->path_at, s->path_len);
+	ret->data = in_arena(v, s->data_at, s->data_len);
+	if (s->e.type == STORE_DIR)
 		return 0;
-	}
 	v->key.len = 0;
 	r = buf_reserve(&v->st->mem, &v->key, s->path_len);
 	if (r == 0)
