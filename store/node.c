@@ -6,7 +6,6 @@
 #include "store/node.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -711,9 +710,9 @@ uint32_t store_root(struct store *st, uint32_t db)
  * it again before a waiter has noticed that it was free, so it asks first.
  */
 enum {
-	SPINS = 64,	  /* tries before sleeping: some 10 us */
-	PAUSES = 8,	  /* between two tries */
-	YIELD_TRIES = 64, /* of the walk, before it goes on regardless */
+	SPINS = 64,	   /* tries before sleeping: some 10 us */
+	PAUSES = 8,	   /* between two tries */
+	YIELD_SPINS = 256, /* of a walk, before it goes on: 50 us, a wake-up */
 };
 
 static void cpu_pause(void)
@@ -748,11 +747,10 @@ pthread_mutex_t *node_lock_contended(struct store *st)
 
 void node_yield_lock(struct store *st)
 {
-	for (int i = 0; i < YIELD_TRIES; i++) {
+	for (int i = 0; i < YIELD_SPINS; i++) {
 		if (!atomic_load_explicit(&st->n_waiting, memory_order_relaxed))
 			return;
 		relax(PAUSES);
-		sched_yield();
 	}
 }
 

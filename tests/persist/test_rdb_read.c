@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "tests/lib/faulty.h"
@@ -517,6 +518,104 @@ START_TEST(every_flipped_byte_ends_gracefully)
 }
 END_TEST
 
+/* --- mutants ---------------------------------------------------------- */
+
+enum {
+	MUTANTS = 10000,
+	MUTANT_MAX = 1 << 16,
+#ifdef __SANITIZE_ADDRESS__
+	MUTANTS_KIB = 512 << 10, /* it keeps what is freed for a while */
+#else
+	MUTANTS_KIB = 64 << 10,
+#endif
+};
+
+/* Moves, doubles, overwrites or takes away a run of bytes; lengths and types
+ * get values that matter. Return: the new length. */
+static size_t mutate(struct unit_rng *rng, uint8_t *p, size_t len)
+{
+	static const uint8_t odd[] = { 0x00, 0x3f, 0x40, 0x7f, 0x80,
+				       0x81, 0xc0, 0xc3, 0xf0, 0xf4,
+				       0xf5, 0xfa, 0xfd, 0xfe, 0xff };
+	size_t at = 9 + unit_below(rng, len - 9);
+	size_t n = 1 + unit_below(rng, MIN(len - at, (size_t)40));
+	size_t to = 9 + unit_below(rng, len - 9);
+
+	switch (unit_below(rng, 6)) {
+	case 0:
+		p[at] = (uint8_t)unit_rand(rng);
+		break;
+	case 1:
+		p[at] = odd[unit_below(rng, ARRAY_LEN(odd))];
+		break;
+	case 2:
+		unit_bytes(rng, p + at, n);
+		break;
+	case 3:
+		memmove(p + MIN(to, len - n), p + at, n);
+		break;
+	case 4: /* away with it */
+		memmove(p + at, p + at + n, len - at - n);
+		return len - n;
+	default: /* once more */
+		if (len + n > MUTANT_MAX)
+			break;
+		memmove(p + at + n, p + at, len - at);
+		return len + n;
+	}
+	return len;
+}
+
+static long resident_kib(void)
+{
+	struct rusage u;
+
+	ck_assert_int_eq(getrusage(RUSAGE_SELF, &u), 0);
+	return u.ru_maxrss;
+}
+
+/* What loads can be walked, digested and written; what does not says why. In
+ * all, memory stays within what these small files justify. */
+START_TEST(mutants_of_good_dumps_end_gracefully)
+{
+	struct unit_rng rng = unit_rng(4711 + (uint64_t)_i);
+	uint8_t *p = malloc(MUTANT_MAX), *whole;
+	char hex[RDB_DIGEST_HEX + 1];
+	long before = resident_kib();
+	size_t len, n_loaded = 0;
+	struct view *v;
+
+	opt.verify = false;
+	for (int i = 0; i < MUTANTS / 5; i++) {
+		char name[64];
+
+		(void)snprintf(name, sizeof(name), "%s.rdb",
+			       golden[unit_below(&rng, ARRAY_LEN(golden))]);
+		whole = read_data(name, &len);
+		ck_assert_uint_lt(len, MUTANT_MAX);
+		memcpy(p, whole, len);
+		free(whole);
+		for (uint64_t k = 1 + unit_below(&rng, 6); k > 0; k--)
+			len = mutate(&rng, p, len);
+		int r = load_bytes(p, len);
+
+		assert_graceful(r, (size_t)i);
+		if (r == 0) {
+			n_loaded++;
+			ck_assert_int_eq(store_check(st), 0);
+			ck_assert_int_eq(view_begin(st, NULL, NULL, &v), 0);
+			r = rdb_digest(v, hex);
+			ck_assert(r == 0 || r == -EBADMSG || r == -ENOTSUP);
+			view_end(v);
+		}
+		restart();
+	}
+	free(p);
+	ck_assert_uint_gt(n_loaded, 0);
+	ck_assert_int_lt(resident_kib() - before, MUTANTS_KIB);
+}
+END_TEST
+
 START_TEST(without_memory_it_fails_cleanly)
 {
 	size_t len;
@@ -654,6 +753,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, a_wrong_checksum_passes_if_nobody_asks);
 	tcase_add_test(tc, every_prefix_fails_or_is_whole);
 	tcase_add_loop_test(tc, every_flipped_byte_ends_gracefully, 0, 4);
+	tcase_add_loop_test(tc, mutants_of_good_dumps_end_gracefully, 0, 5);
 	tcase_add_test(tc, without_memory_it_fails_cleanly);
 	tcase_add_loop_test(tc, failing_reads_are_told, 1, 5);
 	suite_add_tcase(s, tc);

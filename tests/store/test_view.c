@@ -354,11 +354,13 @@ static Suite *suite(void)
 	tcase_add_test(tc, a_quiet_store_is_delivered_whole);
 	tcase_add_loop_test(tc, what_changes_after_the_cut_does_not_show, 0, 6);
 	tcase_add_loop_test(tc, an_abandoned_view_leaves_no_trace, 0, 3);
-	tcase_add_test(tc, four_writers_do_not_disturb_the_cut);
 	tcase_add_test(tc, images_beyond_the_bound_end_the_view);
 	tcase_add_test(tc, the_cut_is_told_and_counted);
 	tcase_add_test(tc, the_facts_key_avoids_names_in_use);
 	tcase_add_test(tc, running_out_of_memory_changes_nothing);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("threads");
+	tcase_add_test(tc, four_writers_do_not_disturb_the_cut);
 	suite_add_tcase(s, tc);
 	return s;
 }
