@@ -117,6 +117,12 @@ struct ctl {
 #define CTL_NODE_BASE 16
 #define CTL_DUMP_BIT  (UINT64_C(1) << 62)
 
+/* Of dump.rdb, which cannot be written: what cp gives the copy, so that the
+ * next copy can replace that. */
+enum {
+	CTL_DUMP_MODE = 0600,
+};
+
 static inline uint64_t ctl_node_ino(const struct ctl *c,
 				    const struct ctl_node *n)
 {

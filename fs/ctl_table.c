@@ -23,7 +23,7 @@ const struct ctl_file ctl_files[] = {
 	{ .doc = { "digest", 0444,
 		   "Redis' DEBUG DIGEST of the data, computed when read" },
 	  .kind = CTL_DIGEST },
-	{ .doc = { "dump.rdb", 0400,
+	{ .doc = { "dump.rdb", CTL_DUMP_MODE,
 		   "the last finished dump, for cp, rsync and tar" },
 	  .kind = CTL_DUMP },
 	{ .doc = { "info", 0444, "figures, with the names of Redis' INFO" },

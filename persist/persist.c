@@ -202,24 +202,27 @@ int persist_load(struct persist *p, const struct rdb_load_options *opt,
 
 /* --- requests --------------------------------------------------------- */
 
-/* Makes the cut, if the save can start at once. Without memory there is none
- * yet; the saver tries again and reports. */
-static void cut_locked(struct persist *p)
+/* Starts a save here and now, by making its cut. Return: false if it cannot be,
+ * also for lack of memory: then the saver will try again, and tell. */
+static bool start_save_locked(struct persist *p, struct waiter *w)
 {
 	if (p->running || p->wanted || p->digesting || p->load_failed)
-		return;
+		return false;
 	if (view_begin(p->st, NULL, NULL, &p->cut) < 0)
-		p->cut = NULL;
+		return false;
+	saver_note_start_locked(p, w);
+	return true;
 }
 
 static void want_save_locked(struct persist *p, struct waiter *w)
 {
-	cut_locked(p);
-	if (w) {
-		w->next = p->next;
-		p->next = w;
+	if (!start_save_locked(p, w)) {
+		if (w) {
+			w->next = p->next;
+			p->next = w;
+		}
+		p->wanted = true;
 	}
-	p->wanted = true;
 	pthread_cond_signal(&p->wake);
 }
 

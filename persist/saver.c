@@ -239,22 +239,29 @@ static void finish_waiters(struct waiter *w, int result)
 
 /* --- the saver -------------------------------------------------------- */
 
+void saver_note_start_locked(struct persist *p, struct waiter *waiters)
+{
+	p->running = true;
+	p->now = waiters;
+	p->try_ms = p->status.current_start_ms = p->now_ms();
+}
+
 /* Waits for work. Return: false if there is none and there will be none. */
 static bool next_save(struct persist *p, struct outcome *o, bool *ret_refuse)
 {
 	HOLD(&p->lock);
-	while (!p->quit && (!p->wanted || p->digesting))
+	while (!p->cut && !p->quit && (!p->wanted || p->digesting))
 		pthread_cond_wait(&p->wake, &p->lock);
-	if (!p->wanted)
-		return false;
-	p->wanted = false;
-	p->running = true;
-	p->now = p->next;
-	p->next = NULL;
+	if (!p->cut) {
+		if (!p->wanted)
+			return false;
+		p->wanted = false;
+		saver_note_start_locked(p, p->next);
+		p->next = NULL;
+	}
 	o->cut = p->cut;
 	p->cut = NULL;
-	p->try_ms = o->start_ms = p->now_ms();
-	p->status.current_start_ms = o->start_ms;
+	o->start_ms = p->status.current_start_ms;
 	*ret_refuse = p->load_failed;
 	return true;
 }

@@ -11,14 +11,13 @@
  * What persist.c (requests, rules, life) and saver.c (the thread that saves)
  * share; nobody else includes it. One saver thread, one lock.
  *
- * Requests. `wanted` says that a save is to start; `running`, that the saver is
- * in one. Who asks for a save after `running` was set cannot know whether the
- * cut was before or after, so it gets the next one: the list `next` collects
- * those who wait for it, and when it starts, the list becomes `now`. So each
- * caller's cut is after the call, and any number of callers cost one save.
- *
- * The cut. A save that can start at once is cut by the request itself (`cut`),
- * so that what is changed after the request returned is not in the dump.
+ * Requests. `running` says that a save has begun; `wanted`, that another is to.
+ * A save that can begin at once is cut by the request itself, and the saver
+ * finds the view in `cut`: so what is changed after the request returned is not
+ * in the dump. Who asks for a save while one is running gets the next one, since
+ * that one's cut lies before the call: the list `next` collects those who wait
+ * for it, and when it begins, the list becomes `now`. So no caller's cut is
+ * before the call, and any number of callers cost one save.
  *
  * The view. The store has one at a time, so a digest and a save exclude each
  * other: `digesting` keeps the saver from starting, `running` and `wanted` the
@@ -95,6 +94,9 @@ static inline pthread_mutex_t *lock_mutex(pthread_mutex_t *m)
 /* Starts the thread. It ends after `quit` is set, when nothing is wanted any
  * more; then it is to be joined. Return: 0; -errno. */
 MUST_CHECK int saver_start(struct persist *p);
+
+/* Notes that a save begins, and who waits for it (NULL: nobody). */
+void saver_note_start_locked(struct persist *p, struct waiter *waiters);
 
 /* Hands an event to the callback. No lock may be held. */
 PRINTF_LIKE(3, 4)

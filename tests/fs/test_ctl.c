@@ -731,7 +731,7 @@ START_TEST(an_open_dump_stays_whole)
 	ck_assert_int_eq(put("save", "1"), 1);
 	first = find("dump.rdb");
 	ck_assert(ctl_is_immutable(c, first.ino));
-	ck_assert_uint_eq(first.mode, S_IFREG | 0400);
+	ck_assert_uint_eq(first.mode, S_IFREG | 0600);
 	old = unit_scratch_read(&dir, "dump.rdb", &file_len);
 	ck_assert_uint_eq(first.size, file_len);
 

@@ -748,6 +748,21 @@ START_TEST(closing_waits_for_the_running_save_and_those_who_asked)
 }
 END_TEST
 
+/* The second request comes before the saver has even begun with the first. */
+START_TEST(a_save_behind_a_bgsave_has_a_cut_of_its_own)
+{
+	for (int i = 0; i < 50; i++) {
+		ck_assert_int_eq(store_write(st, file_ino, 0, "EARLY", 5), 0);
+		ck_assert_int_eq(persist_bgsave(p, NULL, NULL), 0);
+		ck_assert_int_eq(store_write(st, file_ino, 0, "LATER", 5), 0);
+		ck_assert_int_eq(persist_save(p, note_done, &done), 0);
+		ck_assert_int_eq(wait_done(1), 0);
+		ck_assert(dump_holds("LATER"));
+		ck_assert(!dump_holds("EARLY"));
+	}
+}
+END_TEST
+
 static int load_here(void)
 {
 	const struct rdb_load_options opt = { .verify = true };
@@ -1117,6 +1132,7 @@ static void add_life(TCase *tc)
 	tcase_add_test(tc, a_good_load_sweeps_what_a_crash_left);
 	tcase_add_test(tc, a_refused_load_sweeps_nothing);
 	tcase_add_test(tc, the_request_makes_the_cut);
+	tcase_add_test(tc, a_save_behind_a_bgsave_has_a_cut_of_its_own);
 	tcase_add_test(tc, a_dump_has_a_plain_name);
 	tcase_add_test(tc, no_dump_is_an_empty_start);
 	tcase_add_loop_test(tc, what_is_no_file_is_refused_by_name, 0, 3);
