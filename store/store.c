@@ -322,6 +322,20 @@ static int remove_entry(struct store *st, uint32_t d, uint32_t idx)
 	return 0;
 }
 
+/* The entry that is to be removed from a directory that may be changed. */
+static int find_entry(struct store *st, uint64_t dir, struct span name,
+		      uint32_t *ret_dir, uint32_t *ret)
+{
+	int r;
+
+	r = request_parent(st, dir, ret_dir);
+	if (r == 0)
+		r = request_child(st, *ret_dir, name, ret);
+	if (r < 0)
+		return r;
+	return *ret ? 0 : -ENOENT;
+}
+
 int store_unlink(struct store *st, uint64_t dir, struct span name)
 {
 	const struct node *n;
@@ -329,13 +343,9 @@ int store_unlink(struct store *st, uint64_t dir, struct span name)
 	int r;
 
 	LOCKED(st);
-	r = request_parent(st, dir, &d);
-	if (r == 0)
-		r = request_child(st, d, name, &idx);
+	r = find_entry(st, dir, name, &d, &idx);
 	if (r < 0)
 		return r;
-	if (!idx)
-		return -ENOENT;
 	n = node_at(st, idx);
 	if (node_is_dir_like(n))
 		return -EISDIR;
@@ -378,13 +388,9 @@ int store_rmdir(struct store *st, uint64_t dir, struct span name)
 	int r;
 
 	LOCKED(st);
-	r = request_parent(st, dir, &d);
-	if (r == 0)
-		r = request_child(st, d, name, &idx);
+	r = find_entry(st, dir, name, &d, &idx);
 	if (r < 0)
 		return r;
-	if (!idx)
-		return -ENOENT;
 	n = node_at(st, idx);
 	if (n->type == STORE_TYPED)
 		return -EPERM;
