@@ -275,8 +275,9 @@ static int read_deadline(struct load *l, unsigned bytes, int64_t unit_ms)
 		return r;
 	t = compact_signed(compact_le(l->in.p, bytes), bytes * 8);
 	l->in.p += bytes;
-	l->prefix.has_deadline = true;
-	l->prefix.deadline_ms = t * unit_ms;
+	t *= unit_ms;
+	l->prefix.has_deadline = t != -1; /* Redis' word for "none" */
+	l->prefix.deadline_ms = t;
 	return 0;
 }
 

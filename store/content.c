@@ -128,14 +128,17 @@ void store_range_put(struct store *st, struct store_range *r)
 static int set_size(struct store *st, uint32_t idx, uint64_t size)
 {
 	struct node *n = node_at(st, idx);
-	uint64_t had = value_size(n->value);
+	uint64_t had = value_size(n->value), memory = value_memory(n->value);
 	struct value *v = n->value;
 	int r;
 
-	if (size < had) /* what is cut off lives on in the image */
-		view_charge(st, idx, value_memory(n->value));
 	r = value_truncate(&st->mem, &v, size);
 	n->value = v;
+	if (r == 0 && size < had) { /* what is cut off lives on in an image */
+		uint64_t left = value_memory(v);
+
+		view_charge(st, idx, memory > left ? memory - left : 0);
+	}
 	return r;
 }
 
@@ -264,7 +267,7 @@ int store_expire(struct store *st, int max, store_expired_fn fn, void *arg,
 	int done = 0;
 
 	LOCKED(st);
-	while ((idx = expire_first(&st->expire, &ms)) != 0 && ms <= now &&
+	while ((idx = expire_first(&st->expire, &ms)) != 0 && ms < now &&
 	       done < max) {
 		n = node_at(st, idx);
 		dir = n->parent;
@@ -329,6 +332,7 @@ int store_members_fill(struct store *st, uint64_t ino,
 	e->members = dir_new(&st->mem);
 	if (!e->members)
 		return -ENOMEM;
+	e->members->db = node_db(st, idx);
 	for (size_t i = 0; i < n && r == 0; i++)
 		r = add_member(st, idx, &m[i]);
 	if (r < 0) {

@@ -25,6 +25,7 @@ struct dir {
 	uint32_t n_subdirs; /* of them directories: kept by the owner */
 	uint32_t n_blocks, cap, n_gone;
 	bool has_value; /* there is a `%=`: kept by the owner */
+	uint32_t db;	/* database it belongs to: kept by the owner */
 	struct dir_block_ref *ref;
 };
 

@@ -208,11 +208,12 @@ static int new_key(struct store *st, const struct place *at,
 	return 0;
 }
 
-static void set_place(struct place *at, uint32_t dir, struct span name)
+static void set_place(const struct store *st, struct place *at, uint32_t dir,
+		      struct span name)
 {
 	at->dir = dir;
 	at->name = name;
-	at->hash = node_hash(dir, name);
+	at->hash = node_hash(st, dir, name);
 }
 
 /* Finds (or makes) the directory of a key whose path is put at @path. */
@@ -230,7 +231,7 @@ static int locate(struct store *st, const struct store_put *put, char *path,
 	r = find_dir(st, put->db, dir_path, &dir);
 	if (r < 0)
 		return r;
-	set_place(ret, dir, name);
+	set_place(st, ret, dir, name);
 	table_prefetch(&st->table, ret->hash);
 	return 0;
 }
@@ -241,7 +242,7 @@ static int insert(struct store *st, struct store_put *put, struct place *at)
 	int r;
 
 	if (idx && node_at(st, idx)->type == STORE_DIR) {
-		set_place(at, idx, VALUE_NAME);
+		set_place(st, at, idx, VALUE_NAME);
 		idx = node_child_at(st, at->dir, at->name, at->hash);
 	}
 	if (idx)
@@ -255,7 +256,8 @@ static int insert(struct store *st, struct store_put *put, struct place *at)
 }
 
 enum {
-	GROUP = 16
+	GROUP = 16, /* keys located before the first is inserted */
+	BUFFERS_KEPT = 256 * 1024, /* bytes, between two calls */
 }; /* keys located before the first is inserted */
 
 /* Adds up to GROUP keys. *done counts those that are in. */
@@ -288,6 +290,22 @@ static int put_group(struct store *st, struct store_put *v, size_t n,
 	return r;
 }
 
+/* A key of megabytes must not leave its buffers behind. */
+static void drop_large_buffers(struct mem *m, struct load_cache *c)
+{
+	if (c->cap > BUFFERS_KEPT) {
+		mem_free(m, c->path);
+		c->path = NULL;
+		c->cap = 0;
+	}
+	if (c->dir_cap > BUFFERS_KEPT) {
+		mem_free(m, c->dir_path);
+		c->dir_path = NULL;
+		c->dir_cap = 0;
+		c->dir = 0;
+	}
+}
+
 int store_put_many(struct store *st, struct store_put *v, size_t n,
 		   size_t *ret_done)
 {
@@ -300,6 +318,7 @@ int store_put_many(struct store *st, struct store_put *v, size_t n,
 			      &done);
 	for (size_t i = done; i < n; i++)
 		value_unref(&st->mem, v[i].item.value);
+	drop_large_buffers(&st->mem, &st->load);
 	*ret_done = done;
 	return r;
 }

@@ -7,21 +7,25 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-uint64_t node_hash(uint32_t parent, struct span name)
+uint64_t node_hash(const struct store *st, uint32_t parent, struct span name)
 {
-	return XXH3_64bits_withSeed(name.ptr, name.len, parent);
+	/* The secret keeps names that collide from being computed in advance:
+	 * a chain of them would be walked under the lock. */
+	return XXH3_64bits_withSeed(name.ptr, name.len,
+				    st->hash_secret + parent * XXH_PRIME64_1);
 }
 
 /* For the table: the hash of a linked node. */
-static uint64_t hash_of_node(const struct node *n)
+static uint64_t hash_of_node(const struct store *st, const struct node *n)
 {
-	return node_hash(n->parent, node_name(n));
+	return node_hash(st, n->parent, node_name(n));
 }
 
 uint32_t node_resolve(const struct store *st, uint64_t ino)
@@ -53,11 +57,7 @@ uint32_t node_db(const struct store *st, uint32_t idx)
 {
 	const struct node *n = node_at(st, idx);
 
-	while (n->parent != idx) {
-		idx = n->parent;
-		n = node_at(st, idx);
-	}
-	return (uint32_t)n->pos;
+	return node_entries(st, node_at(st, n->parent))->db;
 }
 
 int64_t store_now_ns(const struct store *st)
@@ -74,7 +74,8 @@ bool node_is_expired(const struct store *st, const struct node *n)
 {
 	const struct ext *e = ext_of(st, n);
 
-	return e && e->expire_ms && e->expire_ms <= store_now_ns(st) / 1000000;
+	/* As in Redis: in the millisecond of its deadline a key still lives. */
+	return e && e->expire_ms && e->expire_ms < store_now_ns(st) / 1000000;
 }
 
 /* --- attributes ------------------------------------------------------- */
@@ -349,7 +350,7 @@ uint32_t node_child_at(const struct store *st, uint32_t dir, struct span name,
 
 uint32_t node_child(const struct store *st, uint32_t dir, struct span name)
 {
-	return node_child_at(st, dir, name, node_hash(dir, name));
+	return node_child_at(st, dir, name, node_hash(st, dir, name));
 }
 
 static int set_name(struct store *st, struct node *n, struct span name)
@@ -389,7 +390,7 @@ static void set_pos(struct node *n, uint64_t pos)
 
 int node_link(struct store *st, uint32_t idx, uint32_t dir, struct span name)
 {
-	return node_link_at(st, idx, dir, name, node_hash(dir, name));
+	return node_link_at(st, idx, dir, name, node_hash(st, dir, name));
 }
 
 int node_link_at(struct store *st, uint32_t idx, uint32_t dir, struct span name,
@@ -413,6 +414,8 @@ int node_link_at(struct store *st, uint32_t idx, uint32_t dir, struct span name,
 	if (r < 0)
 		goto undo_dir;
 	n->orphan = false;
+	if (n->type == STORE_DIR)
+		n->dir->db = d->db;
 	count_entry(st, dir, n, 1);
 	return 0;
 undo_dir:
@@ -430,7 +433,7 @@ static void node_unlink(struct store *st, uint32_t idx)
 
 	assert(!n->orphan && dir != idx);
 	count_entry(st, dir, n, -1);
-	table_remove(&st->table, hash_of_node(n), idx);
+	table_remove(&st->table, hash_of_node(st, n), idx);
 	dir_remove(&st->mem, node_entries(st, node_at(st, dir)), n->pos);
 	drop_name(st, n);
 	n->orphan = true;
@@ -440,10 +443,7 @@ static void node_unlink(struct store *st, uint32_t idx)
  * That cannot fail: its slot, or a free overflow bucket, is there. */
 static void reinsert(struct store *st, uint32_t idx)
 {
-	int r = table_insert(&st->table, hash_of_node(node_at(st, idx)), idx);
-
-	assert(r == 0);
-	(void)r;
+	table_reinsert(&st->table, hash_of_node(st, node_at(st, idx)), idx);
 }
 
 int node_move(struct store *st, uint32_t idx, uint32_t dir, struct span name)
@@ -458,12 +458,12 @@ int node_move(struct store *st, uint32_t idx, uint32_t dir, struct span name)
 		return r;
 	/* Removed under the old name before it changes: a split in between
 	 * would look for it under the new one. */
-	table_remove(&st->table, hash_of_node(n), idx);
+	table_remove(&st->table, hash_of_node(st, n), idx);
 	r = set_name(st, n, name);
 	if (r < 0)
 		goto undo;
 	n->parent = dir;
-	r = table_insert(&st->table, hash_of_node(n), idx);
+	r = table_insert(&st->table, hash_of_node(st, n), idx);
 	if (r < 0) {
 		drop_name(st, n);
 		goto undo;
@@ -509,24 +509,25 @@ int node_insert_above(struct store *st, uint32_t dir, uint32_t key,
 	/* The key's name goes to the directory, storage and all; `%=` and the
 	 * like are short, so the new one needs none. */
 	assert(name.len <= NODE_NAME_INLINE);
-	table_remove(&st->table, hash_of_node(nk), key);
+	table_remove(&st->table, hash_of_node(st, nk), key);
 	hand_over(&old, nd);
 	reinsert(st, dir);
 	nk->name_len = 0;
 	(void)set_name(st, nk, name);
 	nk->parent = dir;
-	r = table_insert(&st->table, hash_of_node(nk), key);
+	r = table_insert(&st->table, hash_of_node(st, nk), key);
 	if (r < 0)
 		goto undo;
 	set_pos(nk, pos);
 	set_entry(st, nd, dir);
 	nd->orphan = false;
+	nd->dir->db = node_entries(st, node_at(st, nd->parent))->db;
 	count_entry(st, old.parent, &old, -1);
 	count_entry(st, old.parent, nd, 1);
 	count_entry(st, dir, nk, 1);
 	return 0;
 undo:
-	table_remove(&st->table, hash_of_node(nd), dir);
+	table_remove(&st->table, hash_of_node(st, nd), dir);
 	*nk = old;
 	reinsert(st, key);
 	dir_remove(&st->mem, nd->dir, pos);
@@ -540,8 +541,8 @@ void node_swap(struct store *st, uint32_t a, uint32_t b)
 
 	count_entry(st, na->parent, na, -1);
 	count_entry(st, nb->parent, nb, -1);
-	table_remove(&st->table, hash_of_node(na), a);
-	table_remove(&st->table, hash_of_node(nb), b);
+	table_remove(&st->table, hash_of_node(st, na), a);
+	table_remove(&st->table, hash_of_node(st, nb), b);
 	hand_over(nb, na);
 	hand_over(&old, nb);
 	set_entry(st, na, a);
@@ -584,6 +585,7 @@ static void retire(struct store *st, uint32_t idx)
 {
 	int r;
 
+	view_charge_rest(st, idx);
 	if (node_at(st, idx)->type == STORE_TYPED)
 		node_remove_members(st, idx);
 	r = node_set_expire(st, idx, 0);
@@ -611,8 +613,8 @@ void node_replace(struct store *st, uint32_t idx, uint32_t victim)
 	retire(st, victim);
 	count_entry(st, n->parent, n, -1);
 	count_entry(st, v->parent, v, -1);
-	table_remove(&st->table, hash_of_node(n), idx);
-	table_remove(&st->table, hash_of_node(v), victim);
+	table_remove(&st->table, hash_of_node(st, n), idx);
+	table_remove(&st->table, hash_of_node(st, v), victim);
 	dir_remove(&st->mem, node_entries(st, node_at(st, n->parent)), n->pos);
 	drop_name(st, n);
 	hand_over(v, n);
@@ -661,7 +663,7 @@ int node_set_expire(struct store *st, uint32_t idx, int64_t ms)
 
 static uint64_t table_hash_of(void *owner, uint32_t idx)
 {
-	return hash_of_node(node_at(owner, idx));
+	return hash_of_node(owner, node_at(owner, idx));
 }
 
 static void expire_moved(void *owner, uint32_t idx, uint32_t place)
@@ -693,7 +695,7 @@ uint32_t store_root(struct store *st, uint32_t db)
 	n = node_at(st, idx);
 	n->orphan = false;
 	n->parent = idx;
-	n->pos = db;
+	n->pos = n->dir->db = db;
 	n->mtime_ns = store_now_ns(st);
 	st->db[db].root = idx;
 	if (db == 0)
@@ -767,6 +769,9 @@ int store_new(const struct store_options *opt, struct store **ret)
 	if (!st)
 		return -ENOMEM;
 	st->opt = *opt;
+	if (getrandom(&st->hash_secret, sizeof(st->hash_secret), 0) < 0)
+		st->hash_secret =
+			(uint64_t)(uintptr_t)st ^ (uint64_t)store_now_ns(st);
 	mem_init(&st->mem);
 	slab_init(&st->nodes, &st->mem, sizeof(struct node),
 		  offsetof(struct node, parent));

@@ -92,6 +92,7 @@ struct store {
 	pthread_mutex_t lock;
 	_Atomic unsigned n_waiting; /* for the lock, spinning or asleep */
 	struct mem mem;
+	uint64_t hash_secret; /* random, so that nobody can aim at a bucket */
 	struct store_options opt;
 	int growth_error; /* positive errno, 0: none */
 	struct slab nodes, exts;
@@ -167,7 +168,7 @@ static inline bool node_is_key(const struct node *n)
 /* The entries of a directory-like node, NULL if it has none (yet). */
 struct dir *node_entries(const struct store *st, const struct node *n);
 
-/* The database a node belongs to. O(depth). */
+/* The database a linked node belongs to. */
 uint32_t node_db(const struct store *st, uint32_t idx);
 
 int64_t store_now_ns(const struct store *st);
@@ -203,7 +204,7 @@ MUST_CHECK int node_link(struct store *st, uint32_t idx, uint32_t dir,
 			 struct span name);
 
 /* The same two for a caller that hashes ahead, to have the memory at hand. */
-uint64_t node_hash(uint32_t dir, struct span name);
+uint64_t node_hash(const struct store *st, uint32_t dir, struct span name);
 uint32_t node_child_at(const struct store *st, uint32_t dir, struct span name,
 		       uint64_t hash);
 MUST_CHECK int node_link_at(struct store *st, uint32_t idx, uint32_t dir,
@@ -269,9 +270,12 @@ void node_facts(const struct store *st, const struct node *n,
  */
 MUST_CHECK int view_preserve(struct store *st, uint32_t idx);
 
-/* Extra memory that a change of a node's value costs because the view still
- * holds the old one. Nothing if it does not. */
+/* Accounts for what a change of a node's value costs because the view holds the
+ * old one: @bytes of copies, or of what was cut off; all that was not accounted
+ * for yet. Together never more than the old value. Nothing if the view does not
+ * hold it. */
 void view_charge(struct store *st, uint32_t idx, uint64_t bytes);
+void view_charge_rest(struct store *st, uint32_t idx);
 
 /* Extra memory pinned by the open view, 0 without one. */
 uint64_t view_extra_bytes(const struct store *st);

@@ -77,9 +77,13 @@ static int find_both(struct store *st, uint64_t dir, uint64_t new_dir,
 		r = request_child(st, op->from_dir, op->from_name, &op->from);
 	if (r == 0 && !op->from)
 		r = -ENOENT;
-	if (r == 0)
-		r = request_child(st, op->to_dir, op->to_name, &op->to);
-	return r;
+	if (r < 0)
+		return r;
+	if (op->from_dir == op->to_dir && span_eq(op->from_name, op->to_name)) {
+		op->to = op->from; /* not looked for again: it may expire */
+		return 0;
+	}
+	return request_child(st, op->to_dir, op->to_name, &op->to);
 }
 
 static int check_rename(struct store *st, const struct rename_op *op)

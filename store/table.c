@@ -255,6 +255,15 @@ int table_insert(struct table *t, uint64_t hash, uint32_t idx)
 	return 0;
 }
 
+void table_reinsert(struct table *t, uint64_t hash, uint32_t idx)
+{
+	int r = chain_add(t, at(t, bucket_of(t, hash)), tag_of(hash), idx);
+
+	assert(r == 0); /* its slot or its overflow bucket is free */
+	(void)r;
+	t->n++;
+}
+
 void table_remove(struct table *t, uint64_t hash, uint32_t idx)
 {
 	struct table_bucket *head = at(t, bucket_of(t, hash)), *b;

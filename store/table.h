@@ -71,5 +71,9 @@ uint32_t table_find(const struct table *t, uint64_t hash,
 /* Adds an index (not 0, not in the table yet). Return: 0; -ENOMEM. */
 MUST_CHECK int table_insert(struct table *t, uint64_t hash, uint32_t idx);
 
+/* Puts an index back that has just been removed under @hash, or another one in
+ * its stead: needs no memory and cannot fail. */
+void table_reinsert(struct table *t, uint64_t hash, uint32_t idx);
+
 /* Removes an index that is in the table under @hash. Cannot fail. */
 void table_remove(struct table *t, uint64_t hash, uint32_t idx);

@@ -4,7 +4,7 @@
  * Two forms behind one header of 8 bytes:
  *
  *   flat     refs:4 len:4 bytes[len]                up to VALUE_FLAT_MAX
- *   chunked  refs:4 ~0:4  size:8 n:4 cap:4 c[cap]   above it
+ *   chunked  refs:4 ~0:4  size:8 n:4 cap:4 held:4 c[cap]   above it
  *
  * A chunk's bytes are an allocation of their own, so that a full one is
  * exactly VALUE_CHUNK and falls into a size class without waste. c[i] is NULL
@@ -58,6 +58,7 @@ struct chunked {
 	struct value v;
 	uint64_t size;
 	uint32_t n, cap; /* chunks in use; room in c */
+	uint32_t n_held; /* of them no holes */
 	struct chunk *c[];
 };
 
@@ -156,6 +157,22 @@ static int chunk_own(struct mem *m, struct chunk **pc, uint32_t used,
 	return 0;
 }
 
+/* Gives back what a chunk of one table alone has over @used bytes, if that is
+ * worth it; without success it stays as it is. */
+static void chunk_trim(struct mem *m, struct chunk *c, uint32_t used)
+{
+	uint8_t *bytes;
+
+	if (!c || used > c->cap / 2 ||
+	    atomic_load_explicit(&c->refs, memory_order_acquire) != 1)
+		return;
+	bytes = mem_realloc(m, c->bytes, used);
+	if (!bytes)
+		return;
+	c->bytes = bytes;
+	c->cap = (uint32_t)MIN(mem_usable(bytes), (size_t)VALUE_CHUNK);
+}
+
 /* --- the chunked form ------------------------------------------------- */
 
 static struct chunked *chunked_new(struct mem *m, uint32_t n)
@@ -199,6 +216,7 @@ static struct chunked *chunked_clone(struct mem *m, const struct chunked *k)
 		return NULL;
 	copy->size = k->size;
 	copy->n = k->n;
+	copy->n_held = k->n_held;
 	for (uint32_t i = 0; i < k->n; i++) {
 		copy->c[i] = k->c[i];
 		if (k->c[i])
@@ -206,6 +224,17 @@ static struct chunked *chunked_clone(struct mem *m, const struct chunked *k)
 						  memory_order_relaxed);
 	}
 	return copy;
+}
+
+/* As chunk_own() for chunk @i of an exclusive table. */
+static int own(struct mem *m, struct chunked *k, uint32_t i, uint32_t used,
+	       uint32_t need)
+{
+	bool was_hole = !k->c[i];
+	int r = chunk_own(m, &k->c[i], used, need);
+
+	k->n_held += r == 0 && was_hole;
+	return r;
 }
 
 /* Bytes of chunk @i that lie below @size. */
@@ -231,7 +260,7 @@ static int chunked_extend_tail(struct mem *m, struct chunked *k, uint64_t size)
 	need = chunk_span(size, last);
 	if (need <= used)
 		return 0;
-	r = chunk_own(m, &k->c[last], used, need);
+	r = own(m, k, last, used, need);
 	if (r < 0)
 		return r;
 	memset(k->c[last]->bytes + used, 0, need - used);
@@ -255,9 +284,12 @@ static int chunked_resize(struct mem *m, struct chunked **pk, uint64_t size)
 		k = *pk;
 	} else {
 		for (uint32_t i = n; i < k->n; i++) {
+			k->n_held -= k->c[i] != NULL;
 			chunk_unref(m, k->c[i]);
 			k->c[i] = NULL;
 		}
+		if (n > 0)
+			chunk_trim(m, k->c[n - 1], chunk_span(size, n - 1));
 	}
 	k->n = n;
 	k->size = size;
@@ -278,7 +310,7 @@ static int chunked_fill(struct mem *m, struct chunked *k, uint64_t off,
 		if (!data && !k->c[i])
 			continue; /* zeros into a hole */
 		used = chunk_span(k->size, i);
-		r = chunk_own(m, &k->c[i], used, used);
+		r = own(m, k, i, used, used);
 		if (r < 0)
 			return r;
 		if (data) {
@@ -304,7 +336,7 @@ static int chunked_prepare(struct mem *m, struct chunked *k, uint64_t off,
 		if (!data && !k->c[i])
 			continue;
 		used = chunk_span(k->size, i);
-		r = chunk_own(m, &k->c[i], used, used);
+		r = own(m, k, i, used, used);
 		if (r < 0)
 			return r;
 	}
@@ -385,6 +417,7 @@ uint64_t value_size(const struct value *v)
 uint64_t value_memory(const struct value *v)
 {
 	const struct chunked *k;
+	const struct chunk *last;
 	uint64_t sum;
 
 	if (!v)
@@ -392,11 +425,11 @@ uint64_t value_memory(const struct value *v)
 	sum = mem_usable(v);
 	if (!is_chunked(v))
 		return sum;
+	/* All but the last are whole. */
 	k = chunked_of(v);
-	for (uint32_t i = 0; i < k->n; i++)
-		if (k->c[i])
-			sum += sizeof(struct chunk) + k->c[i]->cap;
-	return sum;
+	sum += k->n_held * (sizeof(struct chunk) + (uint64_t)VALUE_CHUNK);
+	last = k->n ? k->c[k->n - 1] : NULL;
+	return last ? sum - VALUE_CHUNK + last->cap : sum;
 }
 
 int value_iov(const struct value *v, uint64_t off, size_t len,
@@ -500,7 +533,7 @@ static int to_chunked(struct mem *m, struct value **pv)
 		if (!k)
 			return -ENOMEM;
 		k->size = len;
-		k->n = chunks_for(len);
+		k->n = k->n_held = chunks_for(len);
 		if (len) {
 			k->c[0] = chunk_new(m, VALUE_CHUNK);
 			if (!k->c[0]) {
@@ -579,6 +612,34 @@ int value_append(struct mem *m, struct value **v, const void *data, size_t len)
 	return value_write(m, v, value_size(*v), data, len);
 }
 
+/* Gives back what an exclusive flat value has over its length, if that is worth
+ * it; without success it stays as it is. */
+static void flat_trim(struct mem *m, struct value **pv)
+{
+	size_t need = sizeof(struct flat) + (*pv)->flat_len;
+	struct value *v;
+
+	if (need > mem_usable(*pv) / 2)
+		return;
+	v = mem_realloc(m, *pv, need);
+	if (v)
+		*pv = v;
+}
+
+/* Makes what is left of a chunked value a flat one. */
+static int shrink_to_flat(struct mem *m, struct value **pv, uint32_t size)
+{
+	struct value *v;
+	int r = flat_new(m, NULL, size, &v);
+
+	if (r < 0)
+		return r;
+	(void)value_read(*pv, 0, ((struct flat *)v)->bytes, size);
+	value_unref(m, *pv);
+	*pv = v;
+	return 0;
+}
+
 int value_truncate(struct mem *m, struct value **pv, uint64_t size)
 {
 	uint64_t have = value_size(*pv);
@@ -600,10 +661,15 @@ int value_truncate(struct mem *m, struct value **pv, uint64_t size)
 					  (size_t)(size - have));
 		if (size < have) {
 			r = flat_own(m, pv, (size_t)size);
-			if (r == 0)
-				(*pv)->flat_len = (uint32_t)size;
-			return r;
+			if (r < 0)
+				return r;
+			(*pv)->flat_len = (uint32_t)size;
+			flat_trim(m, pv);
+			return 0;
 		}
+	} else if (size <= VALUE_FLAT_MAX &&
+		   shrink_to_flat(m, pv, (uint32_t)size) == 0) {
+		return 0;
 	}
 	r = to_chunked(m, pv);
 	if (r < 0)

@@ -47,8 +47,9 @@ enum {
 struct image {
 	uint32_t idx;	  /* 0: free */
 	uint32_t link;	  /* free list */
-	uint64_t charged; /* bytes of the view's account */
-	struct node node; /* name_ptr and value are the image's own */
+	uint64_t charged; /* bytes of the view's account; value's included */
+	uint64_t value_charged; /* of them for the value, at most all of it */
+	struct node node;	/* name_ptr and value are the image's own */
 	struct ext ext;
 	bool has_ext, is_empty;
 };
@@ -211,15 +212,27 @@ int view_preserve(struct store *st, uint32_t idx)
 		value_ref(n->value);
 	n->imaged = true;
 	charge(v, img, sizeof(*img) + (name ? n->name_len : 0));
-	if (n->type != STORE_DIR && value_size(n->value) <= VALUE_FLAT_MAX)
-		charge(v, img, value_memory(n->value));
 	return 0;
 }
 
 void view_charge(struct store *st, uint32_t idx, uint64_t bytes)
 {
-	if (st->view && node_at(st, idx)->imaged && bytes)
-		charge(st->view, image_at(st->view, idx), bytes);
+	struct view *v = st->view;
+	struct image *img;
+
+	if (LIKELY(!v) || !node_at(st, idx)->imaged || bytes == 0)
+		return;
+	img = image_at(v, idx);
+	if (img->node.type == STORE_DIR)
+		return;
+	bytes = MIN(bytes, value_memory(img->node.value) - img->value_charged);
+	img->value_charged += bytes;
+	charge(v, img, bytes);
+}
+
+void view_charge_rest(struct store *st, uint32_t idx)
+{
+	view_charge(st, idx, UINT64_MAX);
 }
 
 void view_note_birth(struct store *st, uint32_t idx)
@@ -238,7 +251,11 @@ bool view_holds_slot(const struct store *st, uint32_t idx)
 
 uint32_t view_get_slot(struct store *st, enum store_type type)
 {
-	if (st->view && !st->view->done && type == STORE_DIR)
+	const struct view *v = st->view;
+
+	/* A free slot is fine if the view does not cover it, and the last one
+	 * freed is the first on the list: mkdir and rmdir in turn use one. */
+	if (v && !v->done && type == STORE_DIR && st->nodes.free < v->end)
 		return slab_get_fresh(&st->nodes);
 	return slab_get(&st->nodes);
 }

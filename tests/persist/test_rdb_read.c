@@ -223,6 +223,21 @@ END_TEST
 
 /* --- facts and times -------------------------------------------------- */
 
+START_TEST(a_deadline_of_minus_one_is_none)
+{
+	static const char dump[] = "REDIS0010"
+				   "\xfc\xff\xff\xff\xff\xff\xff\xff\xff"
+				   "\0\1k\1v\xff\0\0\0\0\0\0\0";
+	struct store_attr attr;
+
+	opt.now_ms = 1000;
+	ck_assert_int_eq(load_bytes(dump, sizeof(dump)), 0);
+	ck_assert_uint_eq(stats.keys, 1);
+	find("k", &attr);
+	ck_assert_int_eq(attr.expire_ms, 0);
+}
+END_TEST
+
 START_TEST(facts_separator_and_times_are_applied)
 {
 	struct store_attr attr;
@@ -734,6 +749,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, prefixes_and_figures_are_kept);
 	tcase_add_test(tc, later_types_become_those_of_version_10);
 	tcase_add_test(tc, what_is_past_its_deadline_is_left_out);
+	tcase_add_test(tc, a_deadline_of_minus_one_is_none);
 	tcase_add_test(tc, what_exceeds_the_buffer_loads);
 	suite_add_tcase(s, tc);
 

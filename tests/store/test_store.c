@@ -563,6 +563,8 @@ START_TEST(an_expired_key_is_absent_before_and_after_the_sweep)
 	ck_assert_int_eq(lookup(st, ROOT, "f", &a), 0);
 	ck_assert_int_eq(a.expire_ms, deadline);
 	fake_now_ns += 50 * 1000000;
+	ck_assert_int_eq(lookup(st, ROOT, "f", &a), 0); /* in that very ms */
+	fake_now_ns += 1000000;
 	ck_assert_int_eq(lookup(st, ROOT, "f", &a), -ENOENT);
 	ck_assert_int_eq(store_expire(st, 10, note_gone, &g, &next), 1);
 	ck_assert_int_eq(next, 0);
@@ -591,6 +593,52 @@ START_TEST(an_expired_key_makes_way)
 	fake_now_ns += 2000000;
 	ck_assert_int_eq(store_rmdir(st, ROOT, span_str("d")), 0);
 	end_store(st);
+}
+END_TEST
+
+static int put(struct store *st, const char *key, size_t len,
+	       enum store_type type);
+
+static int64_t stepping_clock(void)
+{
+	return fake_now_ns += 1000000;
+}
+
+/* The clock moves on between two looks at the same key. */
+START_TEST(a_rename_onto_itself_survives_the_deadline)
+{
+	const struct store_options opt = { .sep = '/',
+					   .now_ns = stepping_clock };
+	struct store *st;
+	uint64_t f;
+
+	for (int ms = 0; ms < 12; ms++) {
+		ck_assert_int_eq(store_new(&opt, &st), 0);
+		f = make(st, ROOT, "f", STORE_FILE);
+		ck_assert_int_eq(
+			store_set_expire(st, f, fake_now_ns / 1000000 + ms), 0);
+		int r = rename_as(st, "f", "f", 0);
+
+		ck_assert(r == 0 || r == -ENOENT);
+		end_store(st);
+	}
+}
+END_TEST
+
+/* What is done for each key must not grow with its depth. */
+START_TEST(a_deep_key_loads_at_once)
+{
+	enum {
+		DEPTH = 200000
+	};
+	struct store *st = new_store();
+	char *key = malloc(DEPTH);
+
+	memset(key, '/', DEPTH);
+	ck_assert_int_eq(put(st, key, DEPTH, STORE_FILE), 0);
+	ck_assert_int_eq(put(st, key, DEPTH - 1, STORE_FILE), 0);
+	free(key);
+	store_free(st);
 }
 END_TEST
 
@@ -844,6 +892,8 @@ static Suite *suite(void)
 	tcase_add_test(tc, readdirplus_takes_references);
 	tcase_add_test(tc, an_expired_key_is_absent_before_and_after_the_sweep);
 	tcase_add_test(tc, an_expired_key_makes_way);
+	tcase_add_test(tc, a_rename_onto_itself_survives_the_deadline);
+	tcase_add_test(tc, a_deep_key_loads_at_once);
 	tcase_add_test(tc, expiry_moves_along_and_can_be_removed);
 	tcase_add_test(tc, a_key_that_is_also_a_prefix_has_one_tree);
 	tcase_add_test(tc, facts_come_and_go_with_their_paths);

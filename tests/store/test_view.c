@@ -255,6 +255,95 @@ START_TEST(images_beyond_the_bound_end_the_view)
 }
 END_TEST
 
+static uint64_t extra_bytes(struct store *st)
+{
+	struct store_stats s;
+
+	store_get_stats(st, &s);
+	return s.view_bytes;
+}
+
+static uint64_t make_file(struct store *st, const char *name, size_t size)
+{
+	const struct store_cred cred = { 0, 0, 0644 };
+	struct store_attr a, in = { .size = size };
+
+	ck_assert_int_eq(store_create(st, STORE_ROOT_INO, span_str(name),
+				      STORE_FILE, &cred, span_str(""), &a),
+			 0);
+	ck_assert_int_eq(store_setattr(st, a.ino, STORE_SET_SIZE, &in, NULL),
+			 0);
+	for (size_t at = 0; at < size; at += 4096)
+		ck_assert_int_eq(store_write(st, a.ino, at, "data", 4), 0);
+	return a.ino;
+}
+
+/* Neither more nor less than what the view keeps from being freed. */
+START_TEST(what_the_view_pins_is_counted_once)
+{
+	static const size_t sizes[] = { 3000, 60000, 1 << 20 };
+	struct store_attr in = { .size = 0 };
+	struct store *st;
+	struct view *v;
+
+	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+		uint64_t ino, low = sizes[i], high = sizes[i] + sizes[i] / 4;
+
+		st = new_store();
+		ino = make_file(st, "rewritten", sizes[i]);
+		make_file(st, "removed", sizes[i]);
+		ck_assert_int_eq(view_begin(st, NULL, NULL, &v), 0);
+		for (int n = 0; n < 100; n++) {
+			ck_assert_int_eq(store_setattr(st, ino, STORE_SET_SIZE,
+						       &in, NULL),
+					 0);
+			for (size_t at = 0; at < sizes[i]; at += 4096)
+				ck_assert_int_eq(
+					store_write(st, ino, at, "new", 3), 0);
+		}
+		ck_assert_uint_ge(extra_bytes(st), low);
+		ck_assert_uint_le(extra_bytes(st), high + 1024);
+		ck_assert_int_eq(
+			store_unlink(st, STORE_ROOT_INO, span_str("removed")),
+			0);
+		ck_assert_uint_ge(extra_bytes(st), 2 * low);
+		ck_assert_uint_le(extra_bytes(st), 2 * high + 2048);
+		view_end(v);
+		ck_assert_uint_eq(extra_bytes(st), 0);
+		store_free(st);
+	}
+}
+END_TEST
+
+START_TEST(directories_that_come_and_go_use_one_slot)
+{
+	const struct store_cred cred = { 0, 0, 0755 };
+	struct store *st = new_store();
+	struct store_attr a;
+	uint64_t first = 0;
+	struct view *v;
+
+	for (int view = 0; view < 3; view++) {
+		ck_assert_int_eq(view_begin(st, NULL, NULL, &v), 0);
+		for (int i = 0; i < 100; i++) {
+			ck_assert_int_eq(store_create(st, STORE_ROOT_INO,
+						      span_str("d"), STORE_DIR,
+						      &cred, span_str(""), &a),
+					 0);
+			store_forget(st, a.ino, 1);
+			if (!first)
+				first = a.ino & UINT32_MAX;
+			ck_assert_uint_le((a.ino & UINT32_MAX) - first, 3);
+			ck_assert_int_eq(
+				store_rmdir(st, STORE_ROOT_INO, span_str("d")),
+				0);
+		}
+		view_end(v);
+	}
+	store_free(st);
+}
+END_TEST
+
 static bool in_cut;
 
 static void note_cut(void *arg)
@@ -355,6 +444,8 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, what_changes_after_the_cut_does_not_show, 0, 6);
 	tcase_add_loop_test(tc, an_abandoned_view_leaves_no_trace, 0, 3);
 	tcase_add_test(tc, images_beyond_the_bound_end_the_view);
+	tcase_add_test(tc, what_the_view_pins_is_counted_once);
+	tcase_add_test(tc, directories_that_come_and_go_use_one_slot);
 	tcase_add_test(tc, the_cut_is_told_and_counted);
 	tcase_add_test(tc, the_facts_key_avoids_names_in_use);
 	tcase_add_test(tc, running_out_of_memory_changes_nothing);
