@@ -18,6 +18,7 @@
 
 #include "persist/in.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <isa-l.h>
@@ -93,6 +94,21 @@ void in_fini(struct in *in)
 	mem_free(in->mem, in->packed);
 	in->capture = NULL;
 	in->buf = in->scratch = in->packed = NULL;
+}
+
+void in_seek(struct in *in, uint64_t offset)
+{
+	uint64_t buffered = (uint64_t)(in->end - in->base);
+
+	assert(offset <= in->size && !in->capture_from);
+	if (offset >= in->base_off && offset - in->base_off <= buffered) {
+		in->p = in->base + (offset - in->base_off);
+	} else { /* so it is a file: bytes in memory are all buffered */
+		in->base_off = offset;
+		in->p = in->end = in->base;
+	}
+	in->crc = 0;
+	in->crc_from = in->p;
 }
 
 /* --- errors ----------------------------------------------------------- */
@@ -265,6 +281,26 @@ int in_skip(struct in *in, uint64_t n, const char *thing)
 		n -= part;
 	}
 	return 0;
+}
+
+int in_copy(struct in *in, void *to, uint64_t n, const char *thing)
+{
+	uint8_t *out = to;
+	int r = 0;
+
+	while (n && r == 0) {
+		size_t part = (size_t)MIN(n, (uint64_t)(in->end - in->p));
+
+		if (part == 0) {
+			r = in_refill(in, 1, thing);
+			continue;
+		}
+		memcpy(out, in->p, part);
+		in->p += part;
+		out += part;
+		n -= part;
+	}
+	return r;
 }
 
 int in_byte(struct in *in, const char *thing, uint8_t *ret)
@@ -477,26 +513,6 @@ static int grow(struct in *in, uint8_t **buf, size_t *cap, uint64_t offset,
 	return 0;
 }
 
-/* Copies @n bytes that need not fit the window. */
-static int copy_out(struct in *in, const char *thing, uint8_t *to, uint64_t n)
-{
-	int r = 0;
-
-	while (n && r == 0) {
-		size_t part = (size_t)MIN(n, (uint64_t)(in->end - in->p));
-
-		if (part == 0) {
-			r = in_refill(in, 1, thing);
-			continue;
-		}
-		memcpy(to, in->p, part);
-		in->p += part;
-		to += part;
-		n -= part;
-	}
-	return r;
-}
-
 /* @n bytes of the file in one piece, in the window or in `packed`. */
 static int contiguous(struct in *in, const char *thing, uint64_t n,
 		      const uint8_t **ret)
@@ -514,7 +530,7 @@ static int contiguous(struct in *in, const char *thing, uint64_t n,
 	}
 	r = grow(in, &in->packed, &in->packed_cap, offset, n);
 	if (r == 0)
-		r = copy_out(in, thing, in->packed, n);
+		r = in_copy(in, in->packed, n, thing);
 	if (r == 0)
 		*ret = in->packed;
 	return r;

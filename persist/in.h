@@ -13,7 +13,8 @@
 
 /*
  * A buffered input stream that knows RDB's lengths and strings, with a running
- * CRC64; private to persist/. It reads a file, or bytes in memory in place.
+ * CRC64; private to persist/. It reads a file, or bytes in memory in place. The
+ * records of the append-only file are read through it as well (resp.h).
  *
  *   N1  Nothing is allocated for a length before it has been held against the
  *       bytes that are left.
@@ -84,6 +85,14 @@ static inline uint64_t in_left(const struct in *in)
 	return in->size - in_offset(in);
 }
 
+/**
+ * in_seek() - go to @offset, forwards or backwards
+ * @offset: at most the size of the file
+ * The CRC starts anew there. What is buffered is used where it can be. Not
+ * between in_capture_begin() and in_capture_end().
+ */
+void in_seek(struct in *in, uint64_t offset);
+
 /* --- errors ----------------------------------------------------------- */
 
 /* Fills the error and returns @code. */
@@ -122,6 +131,9 @@ MUST_CHECK static inline int in_need(struct in *in, size_t n, const char *thing)
 
 /* Passes @n bytes, any number. Return: as in_need(). */
 MUST_CHECK int in_skip(struct in *in, uint64_t n, const char *thing);
+
+/* Copies the next @n bytes, any number, to @to. Return: as in_need(). */
+MUST_CHECK int in_copy(struct in *in, void *to, uint64_t n, const char *thing);
 
 /* One byte. Return: as in_need(). */
 MUST_CHECK int in_byte(struct in *in, const char *thing, uint8_t *ret);

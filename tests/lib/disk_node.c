@@ -353,13 +353,13 @@ void disk_node_sync_failed(struct disk_node *n)
 /* --- what a crash leaves of a file ------------------------------------ */
 
 enum style {
-	NOTHING,    /* the durable image */
-	EVERYTHING, /* as if it had been synced */
-	PREFIX,	    /* as it was after some change */
-	NULS,	    /* a size from then, and no data */
-	ONE_LOST,   /* as PREFIX, but for one unit */
+	NOTHING,     /* the durable image */
+	EVERYTHING,  /* as if it had been synced */
+	PREFIX,	     /* as it was after some change */
+	NULS,	     /* a size from then, and no data */
+	ONE_LOST,    /* as PREFIX, but for one unit */
 	ALL_OR_NONE, /* each unit has all changes or none */
-	ANY,	    /* each unit has any number of them */
+	ANY,	     /* each unit has any number of them */
 	N_STYLES
 };
 
@@ -508,8 +508,8 @@ static void dir_after_crash(const struct disk_node *n, struct disk_node *to,
 		 * has two names. */
 		for (size_t j = 0; j < i && !child; j++)
 			if (left.v[j].node == left.v[i].node)
-				child = disk_node_ref(disk_node_find(
-					to, left.v[j].name));
+				child = disk_node_ref(
+					disk_node_find(to, left.v[j].name));
 		if (!child)
 			child = disk_node_after_crash(left.v[i].node, rng,
 						      harsh);

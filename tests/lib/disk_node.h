@@ -53,7 +53,7 @@ struct disk_op {
 
 struct disk_node {
 	int refs;
-	int n_open; /* descriptors */
+	int n_open;  /* descriptors */
 	int n_links; /* entries in a directory's `now` */
 	bool is_dir;
 	uint32_t mode;
