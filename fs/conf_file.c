@@ -197,7 +197,9 @@ int conf_file_read(const struct io *io, int dirfd, const char *name,
 	ssize_t n;
 	int fd, r;
 
-	fd = io->openat(io->ctx, dirfd, name, O_RDONLY | O_CLOEXEC, 0);
+	/* The open of a FIFO would wait for a writer. */
+	fd = io->openat(io->ctx, dirfd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK,
+			0);
 	if (fd < 0)
 		return fd;
 	r = io->fstat(io->ctx, fd, &st);

@@ -49,6 +49,15 @@ static _Noreturn void wait_for_child(pid_t child, int fd)
 	_exit(EXIT_KILLED);
 }
 
+int daemon_fill_stdio(void)
+{
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 &&
+		    open("/dev/null", O_RDWR) < 0) /* the lowest free number */
+			return -errno;
+	return 0;
+}
+
 int daemon_fork(struct daemon *d, bool foreground)
 {
 	pid_t parent = getpid(), child;

@@ -14,6 +14,15 @@ struct daemon {
 };
 
 /**
+ * daemon_fill_stdio() - open /dev/null in place of each closed standard stream
+ * A program may start us with `2>&-`. Its number would go to the next file we
+ * open, say DATADIR, which daemon_ready() would then replace. To be called
+ * before anything is opened.
+ * Return: 0; -errno.
+ */
+MUST_CHECK int daemon_fill_stdio(void);
+
+/**
  * daemon_fork() - split off the process that goes on
  * Only the child returns; the parent stays until daemon_ready() or the child's
  * end and then exits. To be called before there is any thread. Until

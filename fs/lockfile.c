@@ -24,6 +24,10 @@ enum {
 	 * it is on its way out, unless the mount was detached lazily and is
 	 * still in use, or is in another mount namespace. */
 	UNMOUNTED_WAIT_MS = 10 * 1000,
+	/* Waiting is worth a word if it takes longer; a multiple of POLL_MS. */
+	QUIET_MS = 1000,
+	/* With one that has not said yet who it is: it has just started. */
+	NAMELESS_WAIT_MS = 1000,
 };
 
 struct holder {
@@ -86,17 +90,18 @@ int lockfile_lock(struct lockfile *l, int dirfd,
 {
 	const struct timespec pause = { .tv_nsec = POLL_MS * 1000000L };
 	struct holder h = { 0 };
-	bool told = false;
-	int r, unmounted_ms = 0;
+	int r, unmounted_ms = 0, nameless_ms = 0, ending_ms = 0;
 
 	for (;;) {
 		r = try_lock(l, dirfd, &h);
 		if (r != -EAGAIN)
 			return r;
 		if (strcmp(h.state, "ending") == 0) {
-			if (!told)
+			if (ending_ms == QUIET_MS)
 				wait->waiting(wait->arg, h.pid);
-			told = true;
+			ending_ms += POLL_MS;
+		} else if (h.pid == 0 && nameless_ms < NAMELESS_WAIT_MS) {
+			nameless_ms += POLL_MS;
 		} else if (strcmp(h.state, "running") != 0 ||
 			   unmounted_ms >= UNMOUNTED_WAIT_MS ||
 			   wait->is_mounted(wait->arg)) {

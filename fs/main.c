@@ -180,6 +180,15 @@ static void on_waiting(void *arg, pid_t pid)
 		   (int)pid);
 }
 
+static int check_free(struct app *app)
+{
+	if (!mountpoint_find(app->dir.mountpoint, NULL))
+		return 0;
+	return fail(EXIT_MOUNT,
+		    "a keyfs is mounted on %s already; unmount it first",
+		    app->dir.mountpoint);
+}
+
 static int lock_datadir(struct app *app)
 {
 	const struct lockfile_wait wait = { is_mounted, on_waiting, app };
@@ -204,12 +213,7 @@ static int lock_datadir(struct app *app)
 		return fail(r, "%s", error);
 	app->dir.n_dead += again.n_dead;
 	datadir_close(&again);
-	if (mountpoint_find(app->dir.mountpoint, NULL))
-		return fail(
-			EXIT_MOUNT,
-			"a keyfs is mounted on %s already; unmount it first",
-			app->dir.mountpoint);
-	return 0;
+	return check_free(app);
 }
 
 static int read_conf(struct app *app)
@@ -330,6 +334,22 @@ static int new_ctl(struct app *app)
 	return app->opt.ctl == OPTIONS_CTL_OFF ? 0 : ctl_new(&opt, &app->ctl);
 }
 
+/* Mounts, unless somebody else has while we were loading. */
+static int mount_alone(struct app *app)
+{
+	int claim, r = check_free(app);
+
+	if (r != 0)
+		return r;
+	claim = mountpoint_claim(app->dir.mountpoint);
+	r = check_free(app);
+	if (r == 0 && fuse_session_mount(app->se, app->dir.mountpoint) != 0)
+		r = fail(EXIT_MOUNT, "cannot mount on %s", app->dir.mountpoint);
+	if (claim >= 0)
+		(void)close(claim);
+	return r;
+}
+
 static int mount_session(struct app *app)
 {
 	struct transport_options t = { NULL, on_request, app };
@@ -350,9 +370,9 @@ static int mount_session(struct app *app)
 	app->fs.ctl = app->ctl;
 	app->fs.ctl_listed = app->opt.ctl == OPTIONS_CTL_VISIBLE;
 	signals_serving(app->signals);
-	if (fuse_session_mount(app->se, app->dir.mountpoint) != 0)
-		return fail(EXIT_MOUNT, "cannot mount on %s",
-			    app->dir.mountpoint);
+	r = mount_alone(app);
+	if (r != 0)
+		return r;
 	app->mounted = true;
 	cron.notify = app->notify;
 	r = cron_new(&cron, &app->cron);
@@ -366,6 +386,10 @@ static int start(struct app *app)
 	char error[DATADIR_ERROR_MAX];
 	int r;
 
+	r = daemon_fill_stdio();
+	if (r < 0)
+		return fail(EXIT_MOUNT, "cannot open /dev/null: %s",
+			    strerror(-r));
 	r = datadir_open(&app->dir, app->opt.datadir, app->opt.mountpoint,
 			 error);
 	if (r != 0)

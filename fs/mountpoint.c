@@ -19,17 +19,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 extern char **environ;
 
 enum {
-	DEAD_MOUNTS_MAX = 64
-}; /* stacked on one another: else we would loop */
+	DEAD_MOUNTS_MAX = 64, /* stacked on one another: else we would loop */
+	CLAIM_POLL_MS = 10,
+	CLAIM_WAIT_MS = 1000,
+};
 
 /* Undoes mountinfo's octal escapes (\040 for a space) in place. */
 static void unescape(char *s)
@@ -74,16 +78,13 @@ static bool parse_line(char *line, char **path, char **type, char **source)
 	return true;
 }
 
-bool mountpoint_find(const char *path, const char *source)
+bool mountpoint_find_in(FILE *f, const char *path, const char *source)
 {
-	FILE *f = fopen("/proc/self/mountinfo", "re");
 	_cleanup_free_ char *line = NULL;
 	char *at, *type, *from;
 	size_t size = 0;
 	bool found = false;
 
-	if (!f)
-		return false;
 	while (getline(&line, &size, f) > 0) {
 		line[strcspn(line, "\n")] = '\0';
 		if (!parse_line(line, &at, &type, &from))
@@ -98,6 +99,17 @@ bool mountpoint_find(const char *path, const char *source)
 		else if (path)
 			found = false;
 	}
+	return found;
+}
+
+bool mountpoint_find(const char *path, const char *source)
+{
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	bool found;
+
+	if (!f)
+		return false;
+	found = mountpoint_find_in(f, path, source);
 	(void)fclose(f);
 	return found;
 }
@@ -194,6 +206,24 @@ int mountpoint_is_inside(int inner, int outer)
 	}
 	(void)close(fd);
 	return r;
+}
+
+int mountpoint_claim(const char *path)
+{
+	const struct timespec pause = { .tv_nsec = CLAIM_POLL_MS * 1000000L };
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -1;
+	for (int ms = 0; flock(fd, LOCK_EX | LOCK_NB) < 0;
+	     ms += CLAIM_POLL_MS) {
+		if (errno != EWOULDBLOCK || ms >= CLAIM_WAIT_MS) {
+			(void)close(fd);
+			return -1;
+		}
+		(void)nanosleep(&pause, NULL);
+	}
+	return fd;
 }
 
 /* fusermount3 is set-user-ID root: the way for everybody else. */

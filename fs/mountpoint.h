@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "store/defs.h"
 
@@ -42,6 +43,21 @@ MUST_CHECK int mountpoint_is_inside(int inner, int outer);
  * @source: its source (fsname); NULL: any
  */
 bool mountpoint_find(const char *path, const char *source);
+
+/* The same for an open file in the format of mountinfo, read to its end. */
+bool mountpoint_find_in(FILE *f, const char *path, const char *source);
+
+/**
+ * mountpoint_claim() - keep others from mounting there for a moment
+ * Two daemons that start at once would both find the directory free, and the
+ * second would hide the first. So the look and the mount are done under a lock
+ * (flock) on the directory below. A claim is a courtesy between keyfs: where it
+ * cannot be had, nothing but that race is lost.
+ * @path: canonical
+ * Context: waits a second at most for somebody else's claim.
+ * Return: a descriptor; closing it ends the claim; -1 without one.
+ */
+MUST_CHECK int mountpoint_claim(const char *path);
 
 /**
  * mountpoint_unmount() - take a mount away

@@ -53,8 +53,11 @@ static int set_ctl(struct options *o, const char *value)
 
 static int set_fsname(struct options *o, const char *value)
 {
-	char *copy = strdup(value);
+	char *copy;
 
+	if (!*value) /* the kernel would show a mount without a source */
+		return -EINVAL;
+	copy = strdup(value);
 	if (!copy)
 		return -ENOMEM;
 	free(o->fsname);

@@ -256,6 +256,17 @@ START_TEST(a_directory_in_its_place_is_an_error)
 }
 END_TEST
 
+START_TEST(a_fifo_in_its_place_is_not_waited_for)
+{
+	struct conf_error err;
+	struct conf *c = NULL;
+
+	ck_assert_int_eq(mkfifoat(dir.dirfd, CONF_FILE_NAME, 0600), 0);
+	ck_assert_int_eq(conf_open(&io_system, dir.dirfd, &c, &err), -EINVAL);
+	ck_assert_str_ne(err.what, "");
+}
+END_TEST
+
 START_TEST(random_bytes_never_crash)
 {
 	static const char alphabet[] = "save \"\"''\\\\x0a1#\n\r\t dir maxm"
@@ -540,6 +551,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, largest_save_points_print_whole);
 	tcase_add_test(tc, dir_may_be_the_data_directory_itself);
 	tcase_add_test(tc, a_directory_in_its_place_is_an_error);
+	tcase_add_test(tc, a_fifo_in_its_place_is_not_waited_for);
 	tcase_add_test(tc, random_bytes_never_crash);
 	tcase_add_test(tc, quoted_words_read_back);
 	tcase_add_test(tc, table_is_sorted_and_complete);

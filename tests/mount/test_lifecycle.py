@@ -399,6 +399,36 @@ class Refusal(harness.Case):
         self.assertEqual(read_file(m / "f"), b"x")
         self.assertEqual(harness.guardian.mounts_under(m.mnt), [m.mnt])
 
+    def test_several_start_at_once(self):
+        harness.need_mount()
+        mnt = harness.unique("mnt")
+        os.mkdir(mnt)
+        procs = []
+        for _ in range(5):
+            p = subprocess.Popen([harness.keyfs_bin(), "-f",
+                                  harness.unique("data"), mnt],
+                                 stderr=subprocess.PIPE)
+            harness.watch_pid(p.pid)
+            procs.append(p)
+        try:
+            harness.wait_until(lambda: sum(p.poll() is None
+                                           for p in procs) == 1,
+                               15, "just one daemon")
+            for p in procs:
+                if p.poll() is None:
+                    continue
+                text = p.stderr.read().decode()
+                self.assertEqual(p.returncode, NO_MOUNT, text)
+                self.assertRegex(text, "(?s)mounted.* already")
+            harness.wait_until(lambda: harness.mount_type(mnt), 10, "mount")
+            self.assertEqual(harness.guardian.mounts_under(mnt), [mnt])
+        finally:
+            harness.guardian.unmount_all(mnt)
+            for p in procs:
+                p.wait(30 * harness.SLOW)
+                p.stderr.close()
+                harness.unwatch_pid(p.pid)
+
     def test_datadir_inside_the_mount_point(self):
         mnt = harness.unique("mnt")
         os.makedirs(mnt + "/sub/data")
@@ -469,6 +499,7 @@ class Refusal(harness.Case):
                             (["-o", "nonsense", d, mnt], "nonsense"),
                             (["-o", "sep=x", d, mnt], "sep=x"),
                             (["-o", "ctl=maybe", d, mnt], "ctl=maybe"),
+                            (["-o", "fsname=", d, mnt], "fsname="),
                             (["-o", "allow_other,bogus=1", d, mnt], "bogus"),
                             (["-o"], "-o"), (["-x", d, mnt], "-x|x")):
             with self.subTest(argv=argv):
@@ -557,6 +588,19 @@ class Detached(harness.Case):
             self.assertEqual(os.readlink("/proc/%d/fd/%d" % (pid, fd)),
                              "/dev/null")
         self.assertEqual(os.getsid(pid), pid)
+
+    def test_without_standard_streams(self):
+        # The first files that it opens get the numbers 0, 1 and 2 then.
+        for closed in ("<&- >&- 2>&-", "2>&-"):
+            with self.subTest(closed=closed):
+                d, mnt = self.paths()
+                r = self.start(["timeout", "-s", "KILL", "20", "sh", "-c",
+                                '"$0" "$1" "$2" ' + closed,
+                                harness.keyfs_bin(), d, mnt], mnt)
+                self.assertEqual(r.returncode, 0, r.stderr)
+                write_file(mnt + "/f", b"x")
+                write_file(mnt + "/.ctl/save", b"1\n")
+                self.assertTrue(os.path.exists(d + "/dump.rdb"))
 
     def test_relative_paths(self):
         d, mnt = self.paths()
