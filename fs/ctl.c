@@ -296,11 +296,14 @@ int ctl_lookup(struct ctl *c, uint64_t dir, struct span name,
 {
 	int first, end, r;
 
+	/* By number, for a file handle: of a file as well. A dump that is no
+	 * longer referenced is gone, and this would not be a reference. */
+	if (span_eq(name, span_str(".")))
+		return ctl_is_immutable(c, dir) ? -ESTALE
+						: ctl_getattr(c, dir, ret_attr);
 	r = dir_range(c, dir, &first, &end);
 	if (r < 0)
 		return r;
-	if (span_eq(name, span_str(".")))
-		return ctl_getattr(c, dir, ret_attr);
 	if (span_eq(name, span_str(".."))) {
 		parent_attr(c, dir, ret_attr);
 		return 0;

@@ -49,12 +49,14 @@ static _Noreturn void wait_for_child(pid_t child, int fd)
 	_exit(EXIT_KILLED);
 }
 
-int daemon_fill_stdio(void)
+int daemon_init_files(bool foreground)
 {
 	for (int fd = 0; fd <= STDERR_FILENO; fd++)
 		if (fcntl(fd, F_GETFD) < 0 &&
 		    open("/dev/null", O_RDWR) < 0) /* the lowest free number */
 			return -errno;
+	if (!foreground)
+		(void)close_range(STDERR_FILENO + 1, ~0U, 0);
 	return 0;
 }
 

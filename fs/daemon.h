@@ -14,13 +14,15 @@ struct daemon {
 };
 
 /**
- * daemon_fill_stdio() - open /dev/null in place of each closed standard stream
- * A program may start us with `2>&-`. Its number would go to the next file we
- * open, say DATADIR, which daemon_ready() would then replace. To be called
- * before anything is opened.
+ * daemon_init_files() - start with the standard streams and nothing else
+ * Opens /dev/null in place of each of them that is closed: a program may start
+ * us with `2>&-`, and that number would go to the next file we open, say
+ * DATADIR, which daemon_ready() would then replace. In the background what else
+ * the caller left open is closed: a lock (flock) or a pipe of a shell script
+ * must not live as long as the daemon. To be called before anything is opened.
  * Return: 0; -errno.
  */
-MUST_CHECK int daemon_fill_stdio(void);
+MUST_CHECK int daemon_init_files(bool foreground);
 
 /**
  * daemon_fork() - split off the process that goes on

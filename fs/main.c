@@ -386,7 +386,7 @@ static int start(struct app *app)
 	char error[DATADIR_ERROR_MAX];
 	int r;
 
-	r = daemon_fill_stdio();
+	r = daemon_init_files(app->opt.foreground);
 	if (r < 0)
 		return fail(EXIT_MOUNT, "cannot open /dev/null: %s",
 			    strerror(-r));

@@ -71,6 +71,10 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct store_attr attr;
 	int r;
 
+	if (parent == CTL_ROOT_INO && strcmp(name, "..") == 0) {
+		parent = STORE_ROOT_INO; /* as asked for a file handle */
+		name = ".";
+	}
 	if (ctl_owns(parent) || fs_is_ctl_name(parent, name)) {
 		ops_ctl_lookup(req, parent, name);
 		return;

@@ -72,7 +72,9 @@ static inline struct fuse_entry_param reply_param(const struct fs *fs,
 
 	return (struct fuse_entry_param){
 		.ino = a->ino,
-		.generation = fs->generation,
+		/* The kernel made the root itself, with 0, and would take
+		 * another generation for another file in its place. */
+		.generation = a->ino == STORE_ROOT_INO ? 0 : fs->generation,
 		.attr = reply_stat(a),
 		.attr_timeout = timeout,
 		.entry_timeout = timeout,

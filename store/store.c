@@ -153,6 +153,19 @@ static bool needs_members(const struct node *n)
 	return n->type == STORE_TYPED && !n->filled && !n->orphan;
 }
 
+/* "." of a node that is no directory: what a file handle is resolved by. */
+static int lookup_self(struct store *st, uint64_t ino,
+		       struct store_attr *ret_attr)
+{
+	uint32_t idx = node_resolve(st, ino);
+
+	if (node_is_expired(st, node_at(st, idx)))
+		return -ESTALE;
+	node_take_ref(node_at(st, idx));
+	node_attr(st, idx, ret_attr);
+	return 0;
+}
+
 int store_lookup(struct store *st, uint64_t dir, struct span name,
 		 struct store_attr *ret_attr)
 {
@@ -161,6 +174,8 @@ int store_lookup(struct store *st, uint64_t dir, struct span name,
 
 	LOCKED(st);
 	r = request_dir(st, dir, &d);
+	if (r == -ENOTDIR && span_eq(name, span_str(".")))
+		return lookup_self(st, dir, ret_attr);
 	if (r < 0)
 		return r;
 	if (name.len > NAME_MAX_BYTES)

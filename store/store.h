@@ -121,7 +121,8 @@ void store_set_growth_error(struct store *st, int err);
  * @ret_attr: set on success; the caller owes store_forget(ino, 1)
  *
  * A key whose deadline has passed reads as absent, swept or not.
- * "." and ".." find the directory itself and its parent.
+ * "." and ".." find the directory itself and its parent; "." of a file finds
+ * the file, which is how a file handle becomes a node again.
  *
  * Return: 0; -ENOENT; -ENOTDIR; -ENAMETOOLONG; -EAGAIN if @dir is a
  *         STORE_TYPED whose members are not filled in yet: see

@@ -1061,6 +1061,51 @@ class Root(harness.Case):
         self.assertEqual(stat.S_IMODE(st.st_mode), 0o711)
         self.assertEqual(st.st_mtime_ns, 6)
 
+    def test_file_handles(self):
+        # What a NFS server does: files by number, when the kernel has
+        # forgotten them all.
+        harness.need_root()
+        libc = ctypes.CDLL(None, use_errno=True)
+
+        class Handle(ctypes.Structure):
+            _fields_ = [("size", ctypes.c_uint), ("type", ctypes.c_int),
+                        ("bytes", ctypes.c_ubyte * 128)]
+
+        def handle_of(path):
+            handle, mount_id = Handle(128), ctypes.c_int()
+            if libc.name_to_handle_at(-100, os.fsencode(path),
+                                      ctypes.byref(handle),
+                                      ctypes.byref(mount_id), 0):
+                raise OSError(ctypes.get_errno(), path)
+            return handle
+
+        # By the number of a directory the kernel looks for its name in the
+        # directory above: `.ctl` has to be listed.
+        m = self.mount(options="ctl=visible")
+        os.makedirs(m / "a/b")
+        write_file(m / "a/file", b"data")
+        names = ["a/b", "a", "a/file", ".ctl", ".ctl/config", ".ctl/info"]
+        handles = [handle_of(m / n) for n in names]
+        # A remount drops what the kernel has cached.
+        remount, nosuid, nodev = 32, 2, 4
+        self.assertEqual(libc.mount(None, os.fsencode(m.mnt), None,
+                                    remount | nosuid | nodev, None), 0)
+        root = os.open(m.mnt, os.O_RDONLY)
+        try:
+            for name, handle in zip(names, handles):
+                fd = libc.open_by_handle_at(root, ctypes.byref(handle),
+                                            os.O_RDONLY)
+                self.assertGreaterEqual(
+                    fd, 0, (name, os.strerror(ctypes.get_errno())))
+                self.assertEqual(os.readlink("/proc/self/fd/%d" % fd)
+                                 if os.path.isdir(m / name) else
+                                 m / name, m / name)
+                os.close(fd)
+        finally:
+            os.close(root)
+        self.assertEqual(stat.S_IMODE(os.stat(m.mnt).st_mode), 0o755)
+        write_file(m / "f", b"the root is as it was")
+
     def test_mount_options(self):
         m = self.mount()
         with open("/proc/self/mountinfo", encoding="utf-8") as f:

@@ -3,6 +3,7 @@
 its message, and a DATADIR that is what it was."""
 
 import errno
+import fcntl
 import os
 import re
 import shutil
@@ -601,6 +602,17 @@ class Detached(harness.Case):
                 write_file(mnt + "/f", b"x")
                 write_file(mnt + "/.ctl/save", b"1\n")
                 self.assertTrue(os.path.exists(d + "/dump.rdb"))
+
+    def test_nothing_of_the_callers_stays_open(self):
+        d, mnt = self.paths()
+        lock = harness.unique("lock")
+        with open(lock, "w", encoding="ascii") as f:
+            fcntl.flock(f, fcntl.LOCK_EX)
+            r = self.start([harness.keyfs_bin(), d, mnt], mnt,
+                           pass_fds=(f.fileno(),))
+            self.assertEqual(r.returncode, 0, r.stderr)
+        with open(lock, "w", encoding="ascii") as f:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def test_relative_paths(self):
         d, mnt = self.paths()
