@@ -281,7 +281,7 @@ static void settle_one(struct writer *w, uint64_t ino)
 		idx = w->doomed[i];
 		if (ino_of(w, idx) != ino)
 			continue;
-		if (node(w, idx)->expire_ms > clock_ms(w))
+		if (node(w, idx)->expire_ms >= clock_ms(w))
 			check(w, "sweep before the deadline", idx, 0, 1);
 		node(w, node(w, idx)->parent)->mtime_set = false;
 		bury(w, i);
@@ -439,9 +439,9 @@ static void op_create_on_doomed(struct writer *w)
 	start(w);
 	r = done(w, store_create(w->st, ino_of(w, old.parent), name.s,
 				 STORE_FILE, &cred, span_str(""), &a));
-	if (old.expire_ms <= w->now_ns / 1000000)
+	if (old.expire_ms < w->now_ns / 1000000)
 		check(w, "create in place of an expired file", idx, 0, r);
-	else if (old.expire_ms > clock_ms(w))
+	else if (old.expire_ms >= clock_ms(w))
 		check(w, "create in place of a file", idx, -EEXIST, r);
 	if (r == -EEXIST)
 		return;
@@ -669,7 +669,7 @@ static bool is_all_expired(struct writer *w, uint32_t dir)
 		return false;
 	for (uint32_t i = 0; i < w->n_doomed; i++)
 		if (node(w, w->doomed[i])->parent == dir &&
-		    node(w, w->doomed[i])->expire_ms > w->now_ns / 1000000)
+		    node(w, w->doomed[i])->expire_ms >= w->now_ns / 1000000)
 			return false;
 	return true;
 }

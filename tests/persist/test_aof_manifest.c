@@ -65,9 +65,12 @@ static char *print(const struct aof_manifest *m)
 	size_t len;
 
 	unit_check(aof_manifest_print(m, &text, &len) == 0);
-	copy = strndup(text, len);
+	copy = malloc(len + 1);
+	unit_check(copy != NULL);
+	memcpy(copy, text, len);
+	copy[len] = '\0';
 	mem_free(m->mem, text);
-	unit_check(copy && strlen(copy) == len);
+	unit_check(strlen(copy) == len);
 	return copy;
 }
 
